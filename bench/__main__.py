@@ -1,0 +1,63 @@
+"""The command `tunebench`, and `python -m bench`: finds the subcommand and imports only what that needs."""
+
+import sys
+
+from bench import __version__
+
+USAGE = """\
+tunebench compares ways of fine-tuning a language model under one train and evaluation loop.
+
+  tunebench sweep [KEY=VALUE ...]     the comparison: all methods on the embedded model and task, table at the end
+  tunebench run   [KEY=VALUE ...]     one run
+  tunebench table [RESULTS ...]       tables from finished runs: terminal, md, csv, html, latex, json
+  tunebench methods | models | tasks | hardware       what there is
+  tunebench new-method NAME           write a method of your own, with its test
+
+  tunebench run --help                the keys and their choices;  --cfg job prints every value
+  tunebench table --help              formats, columns and groupings
+  tunebench --version
+
+`python -m bench KEY=VALUE ...` is `tunebench run`, `python -m bench -m KEY=VALUE ...` is `tunebench sweep`.
+"""
+
+
+def main() -> int:
+    """Dispatch to the subcommand; the exit code is 2 for a wrong command line."""
+    command, *arguments = sys.argv[1:] or ["--help"]
+    if command in ("--help", "-h", "help"):
+        print(USAGE, end="")
+        return 0
+    if command == "--version":
+        print(f"tunebench {__version__}")
+        return 0
+    if command == "table":
+        from bench.report import cli
+
+        return cli.main(arguments)
+    if command in ("methods", "models", "tasks", "hardware"):
+        from bench import listing
+
+        return listing.main(command)
+    if command == "new-method":
+        from bench import scaffold
+
+        return scaffold.main(arguments)
+    if command in ("run", "sweep"):
+        from bench import app
+
+        return app.main(command, arguments)
+    if "=" in command or command.startswith("-"):  # a plain Hydra app
+        from bench import app
+
+        everything = [command, *arguments]
+        multirun = {"-m", "--multirun"} & set(everything)
+        return app.main("sweep" if multirun else "run", [a for a in everything if a not in multirun])
+    from bench.method import did_you_mean
+
+    known = ("run", "sweep", "table", "methods", "models", "tasks", "hardware", "new-method")
+    print(f"there is no command {command!r}{did_you_mean(command, known)}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

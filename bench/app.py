@@ -1,0 +1,246 @@
+"""The one file that knows Hydra: from what the user typed to checked runs, and on to the launcher.
+
+A command line without Hydra's own flags is composed here, all runs before the first starts, so that every error
+of every run is reported at once and the number of runs is known. With a flag (`--cfg job`, `--help`,
+`--config-dir`, shell completion) or with another launcher or sweeper, Hydra's own main takes over, and each job
+it starts goes through the same checks and the same launcher.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import field, fields, make_dataclass
+from functools import cache
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra import main as hydra_main
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from bench import config
+from bench.config import Run
+from bench.method import Method, PluginError, did_you_mean, discover
+from bench.models.locate import resolve
+from bench.paths import conf_dir
+from bench.sweep import carry_out, validation_loss
+
+_OTHER_WAYS = ("hydra/launcher", "hydra/sweeper")
+
+
+class UserError(Exception):
+    """What the user typed cannot be run; the message is for them, one error a line."""
+
+
+def main(command: str, arguments: Sequence[str]) -> int:
+    """`tunebench run` and `tunebench sweep`.
+
+    Args:
+        command: `run` or `sweep`.
+        arguments: Hydra overrides, and Hydra's own flags.
+
+    Returns:
+        0 if every run is ok or unsupported, 1 if one failed, 2 if the command line cannot be run, 130 if interrupted.
+    """
+    try:
+        _register()
+        if any(a.startswith("-") for a in arguments) or any(a.lstrip("+").startswith(_OTHER_WAYS) for a in arguments):
+            return _hydra(command, arguments)
+        return carry_out(plan(command, arguments))
+    except (UserError, PluginError) as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def plan(command: str, arguments: Sequence[str]) -> list[Run]:
+    """The checked runs of a command line, in order.
+
+    Raises:
+        UserError: with every error found in any of the runs.
+    """
+    _register()
+    with _hydra_is_ready():
+        jobs = _jobs(arguments) if command == "sweep" else [_parse(arguments)]
+        errors: dict[str, None] = {}
+        runs = []
+        for job in jobs:
+            try:
+                runs.append(_run(job))
+            except UserError as error:
+                errors |= dict.fromkeys(str(error).splitlines())
+    if errors:
+        raise UserError("\n".join(errors))
+    return runs
+
+
+@cache
+def _register() -> None:
+    """Put the schema and every method into Hydra's store; a method with an adapter gets a default list for it."""
+    store = ConfigStore.instance()
+    schema = [(f.name, f.type, f) for f in fields(Run) if f.name != "method"]
+    store.store(name="schema", node=make_dataclass("Schema", [("method", Any, field(default=None)), *schema]))
+    for name, cls in discover().items():
+        adapter = next((f for f in fields(cls) if f.name == "adapter"), None)
+        if adapter is None:
+            store.store(group="method", name=name, node=cls)
+            store.store(group="method/adapter", name=name, node=cls)
+        else:
+            choices = ["_self_", {"adapter": cls().adapter.name}]  # type: ignore[attr-defined]
+            typed = [("adapter", Method, field(default_factory=Method)), ("defaults", list[Any], field(default_factory=lambda c=choices: c))]
+            store.store(group="method", name=name, node=make_dataclass(cls.__name__, typed, bases=(cls,)))
+
+
+@contextmanager
+def _hydra_is_ready() -> Iterator[None]:
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3", job_name="tunebench"):
+        try:
+            yield
+        except (HydraException, OmegaConfBaseException) as error:
+            raise UserError(_one_message(error)) from error
+        finally:
+            _compose_groups.cache_clear()
+            _options.cache_clear()
+
+
+def _parse(arguments: Sequence[str]) -> list[Override]:
+    loader = GlobalHydra.instance().config_loader()
+    found = OverridesParser.create(loader).parse_overrides(list(arguments))
+    swept = [o.input_line for o in found if o.is_sweep_override()]
+    if swept:
+        raise UserError(f"{swept[0]} names several runs: use `tunebench sweep`")
+    return found
+
+
+def _jobs(arguments: Sequence[str]) -> list[list[Override]]:
+    """The overrides of every job of a sweep: the configured sweep's parameters, then what the user typed over them."""
+    loader = GlobalHydra.instance().config_loader()
+    parser = OverridesParser.create(loader)
+    typed = parser.parse_overrides(list(arguments))
+    single = [o.input_line for o in typed if not o.is_sweep_override() and _group_of(o) is not None]
+    wrong = [error for o in typed if not o.is_sweep_override() for error in _group_error(o)]
+    if wrong:
+        raise UserError("\n".join(wrong))
+    params = compose("config", single, return_hydra_config=True).hydra.sweeper.params or {}
+    overrides = parser.parse_overrides([f"{key}={value}" for key, value in params.items()]) + typed
+    batches = BasicSweeper.split_arguments(overrides, None)
+    parsed = cache(lambda line: parser.parse_overrides([line])[0])
+    return [[parsed(line) for line in job] for batch in batches for job in batch]
+
+
+def _run(overrides: list[Override]) -> Run:
+    """One checked run.
+
+    Raises:
+        UserError: every wrong choice, unknown key, wrong type and wrong value of this run, a line each.
+    """
+    groups = [o for o in overrides if _group_of(o) is not None]
+    errors = [error for o in groups for error in _group_error(o)]
+    if errors:
+        raise UserError("\n".join(errors))
+    whole = _compose_groups(tuple(o.input_line for o in groups)).copy()
+    for override in overrides:
+        if _group_of(override) is None:
+            errors += _apply(whole, override)
+    if errors:
+        raise UserError("\n".join(errors))
+    run = _typed(whole)
+    found = run.errors() + _model_errors(run)
+    if found:
+        raise UserError("\n".join(found))
+    return run
+
+
+def _model_errors(run: Run) -> list[str]:
+    if not run.model.path:
+        return []  # run.errors() says so
+    try:
+        resolve(run.model.path)
+    except ValueError as error:
+        return [str(error)]
+    return []
+
+
+def _typed(whole: DictConfig) -> Run:
+    try:
+        return config.from_dict(OmegaConf.to_container(whole, resolve=True))  # type: ignore[arg-type]
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+@cache
+def _compose_groups(groups: tuple[str, ...]) -> DictConfig:
+    return compose("config", list(groups))
+
+
+def _group_of(override: Override) -> str | None:
+    """The config group that an override chooses from, or None if it sets a key."""
+    name = override.key_or_group
+    return name if override.package is None and _options(name) else None
+
+
+@cache
+def _options(group: str) -> tuple[str, ...]:
+    return tuple(GlobalHydra.instance().config_loader().get_group_options(group))
+
+
+def _group_error(override: Override) -> list[str]:
+    group = _group_of(override)
+    value = override.value()
+    if group is None or value is None or override.is_sweep_override() or group.startswith("hydra/"):
+        return []
+    options = _options(group)
+    return [] if value in options else [f"{group}: there is no {str(value)!r}{did_you_mean(str(value), options)}"]
+
+
+def _apply(whole: DictConfig, override: Override) -> list[str]:
+    """Set one key of the composed configuration; returns what is wrong with it."""
+    key = override.key_or_group
+    node: Any = whole
+    path: list[str] = []
+    for part in key.split("."):
+        if not isinstance(node, DictConfig) or part not in node:
+            where = ".".join(path)
+            known = [f"{where}.{k}" if where else str(k) for k in node] if isinstance(node, DictConfig) else []
+            return [f"there is no key {key!r}{did_you_mean('.'.join([*path, part]), known)}"]
+        path.append(part)
+        node = None if OmegaConf.is_missing(node, part) else node[part]
+    if isinstance(node, DictConfig):
+        return [f"{key} is a group of keys; set one of {', '.join(f'{key}.{k}' for k in node)}"]
+    if override.is_delete():
+        return [f"{key} cannot be deleted; every run has it"]
+    try:
+        OmegaConf.update(whole, key, override.value(), force_add=False)
+    except OmegaConfBaseException as error:
+        return [f"{key}: {_one_message(error)}"]
+    return []
+
+
+def _one_message(error: Exception) -> str:
+    """The first sentence of one of Hydra's errors, whose further lines speak of its internals."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def _hydra(command: str, arguments: Sequence[str]) -> int:
+    """Hydra's own main, for its flags and its launchers; each of its jobs is one run here."""
+    codes: list[int] = []
+
+    def job(whole: DictConfig) -> float | None:
+        run = _typed(whole)
+        errors = run.errors() + _model_errors(run)
+        if errors:
+            raise UserError("\n".join(errors))
+        codes.append(carry_out([run]))
+        return validation_loss(run)
+
+    multirun = ["--multirun"] if command == "sweep" and "--multirun" not in arguments and "-m" not in arguments else []
+    sys.argv = ["tunebench", *multirun, *arguments]
+    hydra_main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)()
+    return max(codes, default=0)

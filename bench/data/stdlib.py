@@ -1,0 +1,147 @@
+"""The Python standard library as a text corpus, read from the interpreter at hand.
+
+It is real text that every machine already has: no download and no copy in the repository. Two users share
+it and must agree on what is held out: the `pydoc` task (`bench.data.pydoc`) and the pre-training of the
+embedded base model (`bench.models.pretrain`).
+
+Source files are parsed, never imported, so nothing of the library runs. The text differs a little between
+Python versions; every record therefore carries the fingerprint of the data that it saw.
+"""
+
+import ast
+import hashlib
+import re
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+# Modules with many docstrings, present in CPython 3.11 to 3.14, that no distribution splits off (as tkinter is).
+MODULES = (
+    "asyncio", "decimal", "email", "http", "importlib", "inspect", "ipaddress", "logging",
+    "mailbox", "multiprocessing", "tarfile", "turtle", "typing", "unittest", "urllib", "xml",
+)  # fmt: skip
+
+_PURE_PYTHON_TWINS = {"_pydecimal": "decimal", "_pydatetime": "datetime", "_pyio": "io"}
+_SKIPPED_FOLDERS = {"site-packages", "dist-packages", "test", "tests", "idlelib", "lib2to3", "turtledemo", "__pycache__"}
+_GENERAL_TEXT_PERCENT = 4
+_TEST_PERCENT, _VALIDATION_PERCENT = 25, 15
+_SHORTEST_DOCSTRING = 30  # characters; below this a docstring says nothing of its module
+
+
+@dataclass(frozen=True)
+class Source:
+    """One source file: `path` relative to the library's root with forward slashes, and its text."""
+
+    path: str
+    text: str
+
+    @property
+    def module(self) -> str:
+        """Top-level module, under the name by which users import it."""
+        top = self.path.split("/")[0].removesuffix(".py")
+        return _PURE_PYTHON_TWINS.get(top, top)
+
+
+@dataclass(frozen=True)
+class Docstring:
+    """A docstring with the name and kind (`module`, `class`, `function`) of what it documents."""
+
+    module: str
+    path: str
+    name: str
+    kind: str
+    text: str
+    lines: tuple[int, int]  # first and last line in the source, counted from 1
+
+    @property
+    def split(self) -> str:
+        """`train`, `validation` or `test`, by a hash of the text: equal texts never meet across splits."""
+        bucket = _bucket(" ".join(self.text.split()))
+        if bucket < _TEST_PERCENT:
+            return "test"
+        return "validation" if bucket < _TEST_PERCENT + _VALIDATION_PERCENT else "train"
+
+
+def _bucket(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % 100
+
+
+@cache
+def sources() -> tuple[Source, ...]:
+    """Every source file of the standard library but its tests, sorted by path.
+
+    Raises:
+        ValueError: the interpreter has no library of source files (a zipped or stripped installation).
+    """
+    root = Path(sysconfig.get_path("stdlib"))
+    found = []
+    for path in sorted(root.rglob("*.py")):
+        relative = path.relative_to(root)
+        if _SKIPPED_FOLDERS.isdisjoint(relative.parts):
+            found.append(Source(relative.as_posix(), path.read_text(encoding="utf-8", errors="replace")))
+    missing = set(MODULES) - {source.module for source in found}
+    if missing:
+        raise ValueError(f"the Python standard library at {root} lacks the source of {', '.join(sorted(missing))}")
+    return tuple(found)
+
+
+def is_general_text(source: Source) -> bool:
+    """Whether the file is held out of pre-training to measure forgetting: a few percent, none of them of the task."""
+    return source.module not in MODULES and _bucket(source.path) < _GENERAL_TEXT_PERCENT
+
+
+def general_text() -> str:
+    """The held-out files, joined: general text (code and prose) that neither pre-training nor a task shows."""
+    return "\n\n".join(source.text for source in sources() if is_general_text(source))
+
+
+def docstrings(source: Source) -> Iterator[Docstring]:
+    """The docstrings of one file in source order; a file that this interpreter cannot parse has none."""
+    try:
+        tree = ast.parse(source.text)
+    except (SyntaxError, ValueError):
+        return
+    module_name = source.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module):
+            kind, name = "module", module_name
+        elif isinstance(node, ast.ClassDef):
+            kind, name = "class", node.name
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            kind, name = "function", node.name
+        else:
+            continue
+        text = ast.get_docstring(node)
+        if text and len(text) >= _SHORTEST_DOCSTRING:
+            literal = node.body[0]
+            lines = (literal.lineno, literal.end_lineno or literal.lineno)
+            yield Docstring(source.module, source.path, name, kind, text, lines)
+
+
+@cache
+def task_docstrings() -> tuple[Docstring, ...]:
+    """The docstrings of `MODULES`, each text once; texts that two modules share are left out as ambiguous."""
+    by_text: dict[str, list[Docstring]] = {}
+    for source in sources():
+        if source.module in MODULES:
+            for docstring in docstrings(source):
+                by_text.setdefault(" ".join(docstring.text.split()), []).append(docstring)
+    return tuple(same[0] for same in by_text.values() if len({d.module for d in same}) == 1)
+
+
+def without_held_out_docstrings(source: Source) -> str:
+    """The file's text with every docstring cut that occurs in the task's validation or test split."""
+    held_out = _held_out_texts()
+    lines = source.text.splitlines()
+    for docstring in docstrings(source):
+        if " ".join(docstring.text.split()) in held_out:
+            first, last = docstring.lines
+            lines[first - 1 : last] = [re.sub(r"\S.*", "...", lines[first - 1], count=1)] + [""] * (last - first)
+    return "\n".join(lines)
+
+
+@cache
+def _held_out_texts() -> frozenset[str]:
+    return frozenset(" ".join(d.text.split()) for d in task_docstrings() if d.split != "train")

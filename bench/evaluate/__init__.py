@@ -1,0 +1,1 @@
+"""Evaluation: loss, task metrics with per-example outcomes, generation, forgetting."""

@@ -1,0 +1,103 @@
+"""The clock of the steps, and what else the machine did meanwhile.
+
+On CUDA the host runs ahead of the device, so a step is timed between two events on the device's own time line,
+and nothing waits for them until `times` is read.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bench.records.schema import Quantiles
+
+_STAT = Path("/proc/stat")
+
+
+class StepClock:
+    """Times steps, each between `start` and `stop`."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._began = 0.0
+        self._seconds: list[float] = []
+        self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+
+    def start(self) -> None:
+        """A step begins."""
+        if self._device == "cuda":
+            self._begin = torch.cuda.Event(enable_timing=True)
+            self._begin.record()
+        else:
+            self._began = self._now()
+
+    def stop(self) -> None:
+        """The step that was begun ends."""
+        if self._device == "cuda":
+            end = torch.cuda.Event(enable_timing=True)
+            end.record()
+            self._events.append((self._begin, end))
+        else:
+            self._seconds.append(self._now() - self._began)
+
+    def times(self) -> list[float]:
+        """Seconds of every step so far; on CUDA this waits for the device, once."""
+        if self._events:
+            torch.cuda.synchronize()
+            self._seconds += [begin.elapsed_time(end) / 1000 for begin, end in self._events]
+            self._events.clear()
+        return list(self._seconds)
+
+    def _now(self) -> float:
+        if self._device == "mps":
+            torch.mps.synchronize()
+        return time.perf_counter()
+
+
+class ForeignCpu:
+    """The cores that other processes kept busy between `start` and `stop`, among those this process may use.
+
+    Time that a hypervisor took from this machine counts as foreign: it disturbs as much.
+    """
+
+    def __init__(self) -> None:
+        self._began: tuple[float, float] | None = None
+        self._cores: float | None = None
+
+    def start(self) -> None:
+        """The interval begins."""
+        self._began = _foreign_seconds()
+
+    def stop(self) -> None:
+        """The interval ends."""
+        ended = _foreign_seconds()
+        if self._began and ended and ended[0] > self._began[0]:
+            self._cores = max(0.0, (ended[1] - self._began[1]) / (ended[0] - self._began[0]))
+
+    def cores(self) -> float | None:
+        """Mean number of foreign busy cores; None where the system does not tell (it does on Linux)."""
+        return self._cores
+
+
+def _foreign_seconds() -> tuple[float, float] | None:
+    """The time, and the CPU seconds that others have used on our cores up to it."""
+    try:
+        lines = _STAT.read_text().splitlines()
+    except OSError:
+        return None
+    ours = {f"cpu{core}" for core in os.sched_getaffinity(0)}
+    busy = 0
+    for name, *ticks in (line.split() for line in lines):
+        if name in ours:
+            user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, ticks[:8])
+            busy += user + nice + system + irq + softirq + steal
+    return time.perf_counter(), busy / os.sysconf("SC_CLK_TCK") - time.process_time()
+
+
+def quantiles(times: Sequence[float]) -> Quantiles:
+    """Median, 10th and 90th percentile, interpolated linearly; `times` must not be empty."""
+    p10, median, p90 = (float(value) for value in np.percentile(times, [10, 50, 90]))
+    return Quantiles(median, p10, p90)

@@ -1,0 +1,184 @@
+"""The method contract: what a fine-tuning method must say of itself, and how the harness finds it.
+
+A method is a dataclass of its own hyper-parameters. Its fields become Hydra keys (`method.rank=16`), typed
+and checked. It turns a loaded base model into one to train, and everything else has a working default.
+Methods live in the `methods` package, one file each, or in any installed package that names them in the
+entry-point group `tunebench.methods`. This module imports no deep-learning library, and neither may the top
+level of a method's file: heavy imports go inside its functions.
+"""
+
+import difflib
+import importlib
+import importlib.metadata
+import pkgutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from torch import nn
+
+ENTRY_POINTS = "tunebench.methods"
+BASE = "base"  # the label of the untouched base model; no method may take it
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a method may know of a base model before any weight is loaded."""
+
+    name: str
+    architecture: str  # transformers' `model_type`, such as "llama"
+    hidden_size: int
+    layers: int
+    vocabulary: int
+    gradient_checkpointing: bool
+    device: str  # "cpu", "cuda" or "mps"
+
+
+@dataclass(frozen=True)
+class Context:
+    """What `Method.adapt` is given beside the model."""
+
+    info: ModelInfo
+    tokenizer: Any
+    instruction: str  # one sentence that says what the task asks, to start a soft prompt from
+    examples: tuple[str, ...] = ()  # a few training texts, prompt and completion
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How the base weights are stored before an adapter goes on top (bitsandbytes' 4-bit data types)."""
+
+    data_type: str = "nf4"
+    double: bool = True
+
+
+@dataclass
+class Method:
+    """Base class of all methods; a subclass adds its hyper-parameters as fields and implements `adapt`.
+
+    Every field needs a type and a default that Hydra understands: int, float, str, bool, a list of these, or
+    another method (a field named `adapter`).
+    """
+
+    name: str = ""  # a subclass sets it: `method=<name>`
+    label: str = ""  # how tables call a named variant; empty: the name
+    learning_rate: float = 1e-3  # peak; each method's default was found by `experiment=learning_rates`
+    objective: str = "sft"  # "sft": cross-entropy on the completion; "dpo": direct preference optimisation
+
+    def adapt(self, model: "nn.Module", context: Context) -> "nn.Module":
+        """Return the model to train. Parameters that train have `requires_grad`, all others have not.
+
+        The model comes with every parameter frozen and, where `quantization()` asks for it, quantised.
+        """
+        raise NotImplementedError(f"method {self.name!r} does not implement adapt()")
+
+    def quantization(self) -> Quantization | None:
+        """How to store the base weights; None keeps them in the model's dtype."""
+        return None
+
+    def trains_base_weights(self) -> bool:
+        """Whether weights of the base itself change; they are then held in float32 as master weights."""
+        return False
+
+    def param_groups(self, model: "nn.Module") -> list[dict[str, Any]] | None:
+        """Optimizer parameter groups, as torch.optim takes them; None is one group of all that trains."""
+        return None
+
+    def supports(self, model: ModelInfo) -> str | None:
+        """None, or the reason in words why this method cannot be used on this model; asked before loading."""
+        return None
+
+    def errors(self) -> list[str]:
+        """Every invalid hyper-parameter in a sentence that begins with its key (`method.rank must be ...`)."""
+        if self.learning_rate <= 0:
+            return [f"method.learning_rate must be > 0, got {self.learning_rate:g}"]
+        return []
+
+    def title(self) -> str:
+        """How tables and run ids call this method."""
+        return self.label or self.name
+
+    @classmethod
+    def summary(cls) -> str:
+        """First line of the class's docstring."""
+        return (cls.__doc__ or "").strip().splitlines()[0]
+
+
+class PluginError(Exception):
+    """A method's file cannot be imported or registers itself wrongly; the message names the file."""
+
+
+M = TypeVar("M", bound=type[Method])
+_registry: dict[str, type[Method]] = {}
+_discovered = False
+
+
+def register(cls: M) -> M:
+    """Class decorator that registers a method under its `name`, which becomes `method=<name>`.
+
+    Raises:
+        PluginError: the name is missing, taken or reserved, or the class is not a dataclass derived from Method.
+    """
+    where = f"{cls.__module__}.{cls.__qualname__}"
+    if not (isinstance(cls, type) and issubclass(cls, Method)):
+        raise PluginError(f"{where}: a method must derive from bench.method.Method")
+    if "__dataclass_fields__" not in cls.__dict__:
+        raise PluginError(f"{where}: put @dataclass below @register, or its fields are not hyper-parameters")
+    name = cls.name
+    if name == BASE or not name.replace("-", "").isalnum() or name != name.lower():
+        raise PluginError(f"{where}: {name!r} cannot name a method; use lower-case letters, digits and '-'")
+    taken = _registry.get(name)
+    if taken is not None and f"{taken.__module__}.{taken.__qualname__}" != where:
+        raise PluginError(f"{where}: the method {name!r} is registered already by {taken.__module__}")
+    _registry[name] = cls
+    return cls
+
+
+def discover() -> dict[str, type[Method]]:
+    """All methods by name: those of the `methods` package, then those of installed plugins.
+
+    Raises:
+        PluginError: a method's module cannot be imported; a benchmark that silently lacks one is worse than none.
+    """
+    global _discovered
+    if not _discovered:
+        import methods
+
+        for module in pkgutil.iter_modules(methods.__path__):
+            if not module.name.startswith("_"):
+                _import(f"methods.{module.name}", f"{methods.__path__[0]}/{module.name}.py")
+        for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
+            _import(entry.value.split(":")[0], f"entry point {entry.name} = {entry.value}")
+        _discovered = True
+    return dict(sorted(_registry.items()))
+
+
+def _import(module: str, origin: str) -> None:
+    try:
+        importlib.import_module(module)
+    except PluginError:
+        raise
+    except Exception as error:  # whatever a plugin raises on import is reported with the file that raised it
+        raise PluginError(f"cannot import the method in {origin}: {type(error).__name__}: {error}") from error
+
+
+def get(name: str) -> type[Method]:
+    """The method class called `name`.
+
+    Raises:
+        ValueError: there is none; the message offers near matches.
+    """
+    known = discover()
+    if name not in known:
+        raise ValueError(f"there is no method {name!r}{did_you_mean(name, known)}")
+    return known[name]
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for a near match, else the list of what there is; empty if there is nothing."""
+    names = sorted(known)
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; there are: {', '.join(names)}" if names else ""

@@ -1,0 +1,1 @@
+"""Records: what one run measured, written once and read by everything else. Standard library only."""

@@ -1,0 +1,178 @@
+"""The record of one run: the only contract between what measures and what reports.
+
+Names carry units: `_bytes` are integers, `_s` seconds, `_j` joules. `None` always means "was not measured".
+When a field changes its meaning, `SCHEMA_VERSION` goes up.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+SCHEMA_VERSION = 1
+
+
+class Status(StrEnum):
+    """How a run ended."""
+
+    OK = "ok"
+    OOM = "oom"  # out of device or host memory
+    DIVERGED = "diverged"  # the loss became NaN or infinite
+    UNSUPPORTED = "unsupported"  # this method does not work on this model or task; the reason says why
+    TIMEOUT = "timeout"
+    CRASHED = "crashed"  # killed by a signal, or ended without a record
+    FAILED = "failed"  # an exception
+    INTERRUPTED = "interrupted"
+
+    @property
+    def final(self) -> bool:
+        """Whether launching the same sweep again leaves this run alone."""
+        return self in (Status.OK, Status.OOM, Status.DIVERGED, Status.UNSUPPORTED)
+
+
+@dataclass
+class Phase:
+    """One phase of a run (load, adapt, train, evaluate, save) with its duration and the peaks inside it.
+
+    `peak_allocated_bytes` is what the allocator had in use at most: torch's caching allocator on CUDA, the
+    driver's on MPS, glibc's heap (and memory-mapped weights) on a CPU. It is the figure to compare methods by.
+    """
+
+    name: str
+    seconds: float
+    memory_source: str  # "cuda", "mps", "glibc" or "resident": which meter read peak_allocated_bytes
+    peak_allocated_bytes: int
+    peak_reserved_bytes: int | None = None  # CUDA: held by the caching allocator
+    peak_device_bytes: int | None = None  # CUDA: in use on the whole device, other processes included
+    peak_resident_bytes: int | None = None  # the process's resident set, high-water mark inside the phase
+    energy_j: float | None = None  # CUDA: NVML's energy counter over the phase
+
+
+@dataclass
+class Quantiles:
+    """Median, 10th and 90th percentile."""
+
+    median: float
+    p10: float
+    p90: float
+
+
+@dataclass
+class Parameters:
+    """Parameter counts; a quantised weight counts as many as it stands for."""
+
+    trainable: int
+    total: int  # adapter included
+
+
+@dataclass
+class Training:
+    """The steps of training. Timing leaves out the first `warmup_steps`, which stand in steps.jsonl marked as such."""
+
+    steps: int
+    warmup_steps: int
+    examples: int
+    tokens: int  # non-padding tokens seen
+    trained_tokens: int  # tokens that carry loss
+    seconds: float  # sum of all step times
+    step_s: Quantiles
+    tokens_per_s: float  # non-padding tokens / step time
+    trained_tokens_per_s: float  # tokens with loss / step time
+    first_loss: float
+    final_loss: float  # mean of the last tenth of the steps
+    learning_rate: float
+    optimizer: str
+    precision: str  # "float32" or "bfloat16": the dtype of the computation
+    trainable_dtype: str
+    loss: str  # "labelled": logits computed where a label is; "full": at every position
+    foreign_cpu_cores: float | None = None  # cores that other processes kept busy meanwhile; > 0.2 disturbs a CPU's timing
+    default_learning_rate: float | None = None  # the method's own; another was set where the two differ
+
+
+@dataclass
+class Metric:
+    """A metric's value with what a reader needs to compare it."""
+
+    value: float
+    version: int
+    higher_is_better: bool
+
+
+@dataclass
+class Scores:
+    """One split, evaluated: mean loss in nats per completion token, and the task's metrics by name."""
+
+    examples: int
+    loss: float
+    metrics: dict[str, Metric] = field(default_factory=dict)
+
+
+@dataclass
+class Evaluation:
+    """What the trained model (in a base record: the untouched one) scores."""
+
+    validation: Scores
+    test: Scores | None = None  # None where the run was told not to look at the test split
+    general_loss: float | None = None  # nats per token on held-out general text
+    forgetting: float | None = None  # general_loss minus that of the base model; positive: it forgot
+    decoding: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Data:
+    """The data a run saw: SHA-256 over all examples, sizes by split, and what always guessing the commonest label scores."""
+
+    fingerprint: str
+    sizes: dict[str, int]
+    majority_accuracy: float | None = None
+
+
+@dataclass
+class Environment:
+    """Where and with what a run was made."""
+
+    hardware: str  # the folder name of the results, such as "cpu-amd-epyc-2"
+    device: str  # "cpu", "cuda" or "mps"
+    device_name: str
+    device_memory_bytes: int
+    host_memory_bytes: int
+    cpu: str
+    cpu_cores: int
+    threads: int
+    platform: str
+    python: str
+    libraries: dict[str, str]
+    driver: str | None = None
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+
+
+@dataclass
+class Record:
+    """One run, whole. A failed run has what it reached; `reason` and `failed_phase` say what stopped it."""
+
+    run_id: str
+    group: str  # hash of the configuration without the seed: runs of a group differ in their seed alone
+    method: str  # the method's title; "base" is the untouched model
+    model: str
+    task: str
+    seed: int
+    status: Status
+    started_at: str  # ISO 8601, UTC
+    finished_at: str
+    config: dict[str, Any]
+    schema_version: int = SCHEMA_VERSION
+    tunebench_version: str = ""
+    reason: str | None = None
+    failed_phase: str | None = None
+    traceback: str | None = None
+    environment: Environment | None = None
+    data: Data | None = None
+    parameters: Parameters | None = None
+    phases: list[Phase] = field(default_factory=list)
+    training: Training | None = None
+    evaluation: Evaluation | None = None
+    checkpoint_bytes: int | None = None
+
+    def phase(self, name: str) -> Phase | None:
+        """The phase called `name`, if the run reached it."""
+        return next((phase for phase in self.phases if phase.name == name), None)

@@ -1,0 +1,187 @@
+"""What stands above and below a section: the facts its rows share, and how its numbers are to be read."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from bench.records.schema import Evaluation, Record
+from bench.records.store import DamagedRecord
+from bench.report.cells import DISTURBED, FALLBACK, TIED, Cell
+from bench.report.columns import GIB
+from bench.report.sections import LIBRARIES, Group, Section
+
+METERS = {
+    "cuda": "peak in use by torch's CUDA allocator",
+    "mps": "peak in use by the Metal driver",
+    "glibc": "peak of bytes in use on the process's heap, memory-mapped weights included",
+    "resident": "peak resident set of the process, which also counts memory that is free for reuse",
+}
+
+
+def caption(section: Section) -> dict[str, str]:
+    """The facts that the rows of a section share, by their name."""
+    records = section.records
+    found = {
+        "Model": _model(section),
+        "Task": _task(section),
+        "Hardware": _hardware(section),
+        "Budget": section.heading("budget"),
+        "Learning rates": _learning_rates(section.groups),
+        "Seeds": ", ".join(map(str, sorted({g.seed for g in records if g.method != "base"}))),
+        "Precision": _precision(section.groups),
+        "Decoding": "; ".join(dict.fromkeys(_decoding(r.evaluation) for r in records if r.evaluation)),
+        "Versions": _versions(section),
+    }
+    return {name: text for name, text in found.items() if text}
+
+
+def notes(section: Section, cells: Sequence[Cell], damaged: Iterable[DamagedRecord]) -> list[str]:
+    """How to read the shown `cells`, each sentence only where it applies."""
+    found = _uncertainty(cells)
+    if any(cell.fallback for cell in cells):
+        found.append(f"{FALLBACK}: on validation; the run left the test split alone.")
+    kinds = {cell.column.kind for cell in cells}
+    if "memory" in kinds:
+        found += _memory(section.records)
+    warmup = sorted({r.training.warmup_steps for r in section.records if r.training})
+    skipped = f"the first {' or '.join(map(str, warmup))} steps left out"
+    if "throughput" in kinds:
+        found.append(f"tokens/s: non-padding tokens of the training batches per second of step time, {skipped}.")
+    if "timing" in kinds:
+        found.append(f"step: median of forward, backward and optimizer, {skipped}; train: all steps, nothing else.")
+    if any(cell.disturbed for cell in cells):
+        found.append(f"{DISTURBED}: other processes kept more than 0.2 CPU cores busy; do not trust this timing.")
+    if any(cell.column.key == "forgetting_nats" for cell in cells):
+        found.append("forgetting: loss on general text minus that of the base model; above 0 it forgot.")
+    return found + _provenance(section, damaged)
+
+
+def _uncertainty(cells: Sequence[Cell]) -> list[str]:
+    over_seeds = any(cell.interval and not cell.over_examples for cell in cells)
+    over_examples = any(cell.over_examples for cell in cells)
+    ways = ["over the seeds (Student's t)"] * over_seeds
+    ways += ["of one seed over the test examples (Wilson)"] * over_examples
+    found = [f"±: 95% confidence interval {', or '.join(ways)}."] if ways else []
+    if any(cell.best for cell in cells):
+        found.append("Bold: the best of its column; the base takes part in what a method gives, not in what it costs.")
+    if any(cell.tied for cell in cells):
+        found.append(f"{TIED}: cannot be told apart from the best (paired test over examples or seeds, 5% level).")
+    return found
+
+
+def _memory(records: Iterable[Record]) -> list[str]:
+    sources: dict[str, set[str]] = {}
+    for record in records:
+        for phase in record.phases:
+            sources.setdefault(phase.memory_source, set()).add(record.method)
+    if len(sources) == 1:
+        source = next(iter(sources))
+        return [f"mem.: {METERS.get(source, source)}, inside the phase (meter: {source})."]
+    each = (f"{source} ({METERS.get(source, source)}) for {', '.join(sorted(who))}" for source, who in sources.items())
+    return [f"mem.: read by different meters, which do not compare: {'; '.join(each)}."]
+
+
+def _provenance(section: Section, damaged: Iterable[DamagedRecord]) -> list[str]:
+    found = []
+    base = next((g.runs[0].record for g in section.groups if g.base), None)
+    if base and base.environment and section.facts["libraries"]:
+        theirs = {name: base.environment.libraries.get(name) for name in LIBRARIES}
+        if theirs != section.facts["libraries"]:
+            found.append(f"The base row was measured with other versions: {_named(theirs)}.")
+    if base and base.config.get("measure") != section.facts["measure"]:
+        found.append("The base row was measured with other settings of `measure`.")
+    if section.duplicates:
+        found.append(f"{section.duplicates} older records of the same configuration and seed are left out.")
+    return found + [f"Not used: {error}." for error in damaged]
+
+
+def _model(section: Section) -> str:
+    settings = section.facts["model"]
+    parts = [settings[key] for key in ("path", "revision", "weights", "dtype") if settings.get(key)]
+    total = next((r.parameters.total for r in section.records if r.method == "base" and r.parameters), None)
+    parts += [f"{total:,} parameters"] if total else []
+    return section.heading("model") + (f" ({', '.join(parts)})" if parts else "")
+
+
+def _task(section: Section) -> str:
+    data = next((r.data for r in section.records if r.data), None)
+    parts = []
+    if data is not None:
+        parts += [f"{name} {size:,}" for name, size in data.sizes.items()]
+        if data.majority_accuracy is not None:
+            parts.append(f"always guessing the commonest answer scores {data.majority_accuracy:.3f}")
+        parts.append(f"data {data.fingerprint[:8]}")
+    return section.heading("task") + (f" ({', '.join(parts)})" if parts else "")
+
+
+def _hardware(section: Section) -> str:
+    found = next((r.environment for r in section.records if r.environment), None)
+    if found is None:
+        return section.heading("hardware")
+    parts = [found.device_name, f"{found.cpu_cores} cores, {found.threads} threads"]
+    if found.device != "cpu":
+        parts.insert(1, f"{found.device_memory_bytes / GIB:.0f} GiB")
+    return ", ".join([*parts, f"{found.host_memory_bytes / GIB:.0f} GiB host memory"])
+
+
+def _learning_rates(groups: Sequence[Group]) -> str:
+    """Whether the rates are the methods' defaults: a table must say so, since it decides how methods compare."""
+    default, other, unknown = [], [], []
+    for group in groups:
+        training = next((r.training for r in group.records if r.training), None)
+        if training is None:
+            continue
+        rate, own = training.learning_rate, training.default_learning_rate
+        if own is None:
+            unknown.append(f"{group.label} {rate:g}")
+        elif rate == own:
+            default.append(f"{group.label} {rate:g}")
+        else:
+            other.append(f"{group.label} {rate:g} (default {own:g})")
+    named = (("default of each method", default), ("tuned or set", other), ("of unknown origin", unknown))
+    return "; ".join(f"{name}: {', '.join(rates)}" for name, rates in named if rates)
+
+
+def _by_value(groups: Sequence[Group], read: Callable[[Record], str | None]) -> str:
+    """A value that all share, once; else every value with the rows that have it."""
+    found: dict[str, list[str]] = {}
+    for group in groups:
+        for value in dict.fromkeys(v for v in map(read, group.records) if v):
+            found.setdefault(value, []).append(group.label)
+    if len(found) < 2:
+        return next(iter(found), "")
+    return "; ".join(f"{value}: {', '.join(labels)}" for value, labels in found.items())
+
+
+def _precision(groups: Sequence[Group]) -> str:
+    def read(record: Record) -> str | None:
+        training = record.training
+        if training is None:
+            return None
+        return f"computation {training.precision}, trained weights {training.trainable_dtype}"
+
+    return _by_value(groups, read)
+
+
+def _decoding(evaluation: Evaluation) -> str:
+    said: dict[str, Any] = dict(evaluation.decoding)
+    method = said.pop("method", None)
+    return ", ".join([*([str(method)] if method else []), *(f"{key}={value}" for key, value in said.items())])
+
+
+def _versions(section: Section) -> str:
+    parts = [_named(section.facts["libraries"] or {})]
+    if section.facts["tunebench_version"]:
+        parts.append(f"tunebench {section.facts['tunebench_version']}")
+    parts.append(f"records of schema {section.facts['schema_version']}")
+    commits = {
+        e.git_commit[:10] + ("+" if e.git_dirty else "")
+        for e in (record.environment for record in section.records)
+        if e and e.git_commit
+    }
+    if commits:
+        parts.append(f"commit {', '.join(sorted(commits))}")
+    return ", ".join(part for part in parts if part)
+
+
+def _named(libraries: dict[str, str | None]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in libraries.items() if version)

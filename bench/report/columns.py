@@ -1,0 +1,177 @@
+"""The columns of a table: what each reads from a record, in which unit it is stored and shown, and which end is better.
+
+A column's key is its name in CSV, JSON and `--columns`, and carries the unit in which the record holds the value;
+tables for people show it in the handier unit of `unit`.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from bench.records.schema import Metric, Record, Scores
+
+MIB, GIB = 2**20, 2**30
+METRIC_ORDER = ("accuracy", "macro_f1", "exact_match", "preference_accuracy")
+MAIN_METRICS = ("accuracy", "exact_match")
+OUTCOMES = {"accuracy": "correct", "exact_match": "correct", "preference_accuracy": "preferred"}
+Value = Callable[[Record], float | None]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column. `better` is +1 where more is better, -1 where less is, 0 where neither."""
+
+    key: str
+    title: str
+    value: Value
+    unit: str = ""  # as shown
+    scale: float = 1.0  # shown = value * scale
+    digits: str = ".3f"  # format specification; "significant": three significant digits
+    better: int = 0
+    quality: bool = False  # what a method gives, in contrast to what it costs
+    exact: bool = False  # known, not measured: has no interval
+    shown: bool = True  # in tables for people unless --columns says otherwise
+    rank: int = 5  # in a narrow terminal the highest ranks go first
+    kind: str = ""  # "memory", "throughput" or "timing": needs a footnote
+    outcome: str = ""  # field of examples.jsonl whose mean is this value
+    fallback: Value | None = None  # read, and marked, where `value` finds nothing
+
+    @property
+    def header(self) -> str:
+        """Title and unit."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+    def number(self, value: float) -> str:
+        """`value` (as in the record) in the shown unit, without its name."""
+        value *= self.scale
+        if not math.isfinite(value):
+            return str(value)
+        if self.digits == "significant":
+            places = 2 - math.floor(math.log10(abs(value))) if value else 0
+            return f"{value:,.{max(places, 0)}f}"
+        return format(value, self.digits)
+
+
+def _peak(phase: str) -> Value:
+    def value(record: Record) -> float | None:
+        found = record.phase(phase)
+        return None if found is None else found.peak_allocated_bytes
+
+    return value
+
+
+def _training(field: str) -> Value:
+    return lambda record: None if record.training is None else getattr(record.training, field)
+
+
+def _step(record: Record) -> float | None:
+    return None if record.training is None else record.training.step_s.median
+
+
+def _trainable(record: Record) -> float | None:
+    return None if record.parameters is None else record.parameters.trainable
+
+
+def _trainable_percent(record: Record) -> float | None:
+    return None if record.parameters is None else 100 * record.parameters.trainable / record.parameters.total
+
+
+def _energy(record: Record) -> float | None:
+    phase = record.phase("train")
+    return None if phase is None else phase.energy_j
+
+
+def _forgetting(record: Record) -> float | None:
+    return None if record.evaluation is None else record.evaluation.forgetting
+
+
+def _scores(record: Record, split: str) -> Scores | None:
+    return None if record.evaluation is None else getattr(record.evaluation, split)
+
+
+def _loss(split: str) -> Value:
+    def value(record: Record) -> float | None:
+        scores = _scores(record, split)
+        return None if scores is None else scores.loss
+
+    return value
+
+
+def _metric(split: str, name: str, version: int) -> Value:
+    def value(record: Record) -> float | None:
+        scores = _scores(record, split)
+        metric = None if scores is None else scores.metrics.get(name)
+        return None if metric is None or metric.version != version else metric.value
+
+    return value
+
+
+# fmt: off
+QUALITY = (
+    Column("validation_loss_nats", "val. loss", _loss("validation"), better=-1, quality=True, rank=0),
+    Column(
+        "test_loss_nats", "test loss", _loss("test"), better=-1, quality=True, shown=False, rank=9, outcome="loss",
+    ),
+)
+COSTS = (
+    Column("forgetting_nats", "forgetting", _forgetting, digits="+.3f", better=-1, quality=True, rank=3),
+    Column("peak_load_bytes", "mem. load", _peak("load"), better=-1, kind="memory", rank=7),
+    Column("peak_train_bytes", "mem. train", _peak("train"), better=-1, kind="memory", rank=1),
+    Column("peak_evaluate_bytes", "mem. eval", _peak("evaluate"), better=-1, kind="memory", rank=8),
+    Column(
+        "tokens_per_s", "tokens/s", _training("tokens_per_s"), digits=",.0f", better=1, kind="throughput", rank=1,
+    ),
+    Column("step_median_s", "step", _step, unit="ms", scale=1e3, digits=",.1f", better=-1, kind="timing", rank=5),
+    Column("train_s", "train", _training("seconds"), unit="s", digits=",.1f", better=-1, kind="timing", rank=3),
+    Column("train_energy_j", "energy", _energy, unit="J", digits=",.0f", better=-1, rank=6),
+    Column(
+        "checkpoint_bytes", "file", lambda record: record.checkpoint_bytes, unit="MiB", scale=1 / MIB,
+        digits="significant", better=-1, exact=True, rank=4,
+    ),
+    Column(
+        "learning_rate", "learning rate", _training("learning_rate"), digits="g", exact=True, shown=False, rank=9,
+    ),
+)
+PARAMETERS = (
+    Column("trainable_parameters", "trainable", _trainable, digits=",.0f", exact=True, rank=2),
+    Column("trainable_percent", "share", _trainable_percent, unit="%", digits="significant", exact=True, rank=6),
+)
+# fmt: on
+
+
+def columns(records: Iterable[Record]) -> tuple[Column, ...]:
+    """All columns for `records`: the fixed ones, and two (test, validation) for each metric that occurs in them."""
+    records = list(records)
+    return *PARAMETERS, *QUALITY, *_metric_columns(records), *map(_memory_unit(records), COSTS)
+
+
+def _memory_unit(records: list[Record]) -> Callable[[Column], Column]:
+    """One unit for all memory columns, so that they can be compared: GiB from one GiB on, else MiB."""
+    largest = max((phase.peak_allocated_bytes for record in records for phase in record.phases), default=0)
+    unit, size, digits = ("GiB", GIB, ",.2f") if largest >= GIB else ("MiB", MIB, ",.1f")
+    return lambda c: replace(c, unit=unit, scale=1 / size, digits=digits) if c.kind == "memory" else c
+
+
+def _metric_columns(records: list[Record]) -> list[Column]:
+    found: dict[tuple[str, int], Metric] = {}
+    for record in records:
+        for scores in (_scores(record, "validation"), _scores(record, "test")):
+            for name, metric in (scores.metrics if scores else {}).items():
+                found[name, metric.version] = metric
+    made = []
+    for name, version in sorted(found, key=_metric_order):
+        several = sum(other == name for other, _ in found) > 1  # versions are different things and never averaged
+        suffix, title = (f"_v{version}", f" v{version}") if several else ("", "")
+        better = 1 if found[name, version].higher_is_better else -1
+        read, instead = _metric("test", name, version), _metric("validation", name, version)
+        shown = name.replace("_", " ").replace("f1", "F1").replace("preference accuracy", "pref. acc.") + title
+        test = Column(f"test_{name}{suffix}", shown, read, better=better, quality=True, fallback=instead)
+        test = replace(test, rank=1 if name in MAIN_METRICS else 4, outcome=OUTCOMES.get(name, ""))
+        validation = Column(f"validation_{name}{suffix}", f"val. {shown}", instead, better=better, quality=True)
+        made += [test, replace(validation, shown=False, rank=9)]
+    return made
+
+
+def _metric_order(key: tuple[str, int]) -> tuple[int, str, int]:
+    name, version = key
+    return METRIC_ORDER.index(name) if name in METRIC_ORDER else len(METRIC_ORDER), name, version

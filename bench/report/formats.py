@@ -1,0 +1,184 @@
+"""Write a table down as Markdown, CSV, LaTeX or JSON; `bench.report.page` writes HTML.
+
+Tables for people show rounded values in handy units with margins and marks; CSV and JSON hold plain numbers in
+the units of the record.
+"""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from bench.records.store import plain
+from bench.report.cells import DISTURBED, FALLBACK, TIED, Cell
+from bench.report.columns import Column
+from bench.report.page import html
+from bench.report.sections import HEADINGS
+from bench.report.table import Row, SectionTable, Table
+
+LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    '"': r"\textquotedbl{}", "|": r"\textbar{}", "±": r"$\pm$", TIED: r"$\approx$", DISTURBED: r"$\dagger$",
+    FALLBACK: r"\textsuperscript{v}", "·": r"$\cdot$", "…": r"\ldots{}",
+}  # fmt: skip
+
+
+def markdown(table: Table) -> str:
+    """GitHub-flavoured Markdown, one heading and one table for each section."""
+    return "\n".join(map(_markdown_section, table.sections))
+
+
+def _markdown_section(section: SectionTable) -> str:
+    lines = [f"### {_md(section.title)}", ""]
+    lines.append("| " + " | ".join(map(_md, headers(section))) + " |")
+    lines.append("| --- |" + " ---: |" * (len(section.shown) + 1) + " --- |")
+    for row in section.rows:
+        cells = [f"**{_md(cell.text())}**" if cell.best else _md(cell.text()) for cell in shown_cells(section, row)]
+        lines.append("| " + " | ".join([_md(row.label), *cells, str(row.seeds), _md(row.outcome)]) + " |")
+    lines += ["", *(f"- **{name}**: {_md(text)}" for name, text in section.caption.items())]
+    return "\n".join([*lines, "", *(f"- {_md(note)}" for note in section.notes), ""])
+
+
+def headers(section: SectionTable) -> list[str]:
+    """The titles of all columns that a table for people shows."""
+    return ["method", *(column.header for column in section.shown), "n", "status"]
+
+
+def shown_cells(section: SectionTable, row: Row) -> list[Cell]:
+    """The cells of `row` below the section's shown columns."""
+    return [row.cells[column.key] for column in section.shown]
+
+
+def _md(text: str) -> str:
+    return re.sub(r"([\\|*_`<>\[\]])", r"\\\1", text)
+
+
+def comma_separated(table: Table) -> str:
+    """CSV with one row for each configuration: plain numbers in the units that the headers name.
+
+    A text that a spreadsheet would run as a formula gets an apostrophe in front.
+    """
+    keys = {column.key: column for section in table.sections for column in section.columns}
+    fields = [*HEADINGS, "method", "group", "seeds", "status", "reason"]
+    for key, column in keys.items():
+        fields += [key] if column.exact else [key, f"{key}_ci95_low", f"{key}_ci95_high"]
+    file = io.StringIO()
+    writer = csv.DictWriter(file, [*fields, "best_in", "tied_in", "disturbed"], restval="", lineterminator="\n")
+    writer.writeheader()
+    for section in table.sections:
+        for row in section.rows:
+            writer.writerow(_csv_row(section, row))
+    return file.getvalue()
+
+
+def _csv_row(section: SectionTable, row: Row) -> dict[str, Any]:
+    cells = [cell for cell in row.cells.values() if not cell.fallback]
+    texts = {key: section.section.heading(key) for key in HEADINGS}
+    texts |= {"method": row.label, "group": row.group.records[0].group, "status": row.status, "reason": row.reason}
+    texts["best_in"] = " ".join(cell.column.key for cell in cells if cell.best)
+    texts["tied_in"] = " ".join(cell.column.key for cell in cells if cell.tied)
+    found: dict[str, Any] = {key: _harmless(text) for key, text in texts.items()}
+    found |= {"seeds": row.seeds, "disturbed": int(any(cell.disturbed for cell in cells))}
+    for cell in cells:
+        key = cell.column.key
+        if cell.value is not None:
+            found[key] = _number(cell.value)
+        if cell.interval is not None:
+            found |= {f"{key}_ci95_low": cell.interval.low, f"{key}_ci95_high": cell.interval.high}
+    return found
+
+
+def _number(value: float) -> float | int:
+    return int(value) if float(value).is_integer() else value
+
+
+def _harmless(text: str) -> str:
+    mark = "'" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else ""
+    return mark + text.replace("\r", " ")  # a bare carriage return is not quoted by every version of csv
+
+
+def latex(table: Table) -> str:
+    """LaTeX, one floating table for each section; it needs the package booktabs."""
+    return "% \\usepackage{booktabs}\n" + "\n".join(map(_latex_section, table.sections))
+
+
+def _latex_section(section: SectionTable) -> str:
+    def line(cells: list[str]) -> str:
+        return "    " + " & ".join(cells) + r" \\"
+
+    facts = ". ".join(f"{name}: {text}" for name, text in section.caption.items())
+    body = []
+    for row in section.rows:
+        cells = [_tex(cell.text()) for cell in shown_cells(section, row)]
+        marked = zip(cells, shown_cells(section, row), strict=True)
+        cells = [rf"\textbf{{{text}}}" if cell.best else text for text, cell in marked]
+        body.append(line([_tex(row.label), *cells, str(row.seeds), _tex(row.outcome)]))
+    return "\n".join([
+        r"\begin{table}",
+        r"  \centering\small",
+        rf"  \caption{{{_tex(section.title)}. {_tex(facts)}.}}",
+        rf"  \begin{{tabular}}{{l{'r' * (len(section.shown) + 1)}l}}",
+        r"    \toprule",
+        line([_tex(header) for header in headers(section)]),
+        r"    \midrule",
+        *body,
+        r"    \bottomrule",
+        r"  \end{tabular}",
+        r"  \par\smallskip\footnotesize " + " ".join(map(_tex, section.notes)),
+        r"\end{table}",
+        "",
+    ])  # fmt: skip
+
+
+def _tex(text: str) -> str:
+    return "".join(LATEX.get(character, character) for character in text)
+
+
+def as_json(table: Table) -> str:
+    """JSON: every section with its caption, columns, rows and notes; values in the units of the record."""
+    sections = [
+        {
+            "title": section.title,
+            **{key: section.section.heading(key) for key in HEADINGS},
+            "caption": section.caption,
+            "columns": [_json_column(column) for column in section.columns],
+            "rows": [_json_row(row) for row in section.rows],
+            "notes": section.notes,
+        }
+        for section in table.sections
+    ]
+    return json.dumps(plain({"sections": sections}), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _json_column(column: Column) -> dict[str, Any]:
+    return {"key": column.key, "title": column.title, "better": column.better}
+
+
+def _json_row(row: Row) -> dict[str, Any]:
+    values = {
+        key: {
+            "value": cell.value,
+            "ci95": cell.interval and list(cell.interval),
+            "best": cell.best,
+            "tied": cell.tied,
+            "disturbed": cell.disturbed,
+        }
+        for key, cell in row.cells.items()
+        if cell.value is not None and not cell.fallback
+    }
+    group = row.group.records[0].group
+    seeds = [run.record.seed for run in row.group.measured]
+    head = {"method": row.label, "group": group, "seeds": seeds, "status": row.status, "reason": row.reason}
+    return head | {"values": values}
+
+
+FORMATS: dict[str, Callable[[Table], str]] = {
+    "md": markdown,
+    "csv": comma_separated,
+    "html": html,
+    "latex": latex,
+    "json": as_json,
+}

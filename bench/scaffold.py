@@ -1,0 +1,124 @@
+"""`tunebench new-method NAME`: write a method that works, and its test, as a place to start from."""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from string import Template
+
+from bench.method import BASE, discover
+
+METHOD = Template('''"""$cls: train a vector that is added to the output of every linear layer."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.method import Context, Method, register
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@register
+@dataclass
+class $cls(Method):
+    """$cls: train a vector that is added to the output of every linear layer.
+
+    A place to start from: replace it by your method, and say here in which paper it stands.
+    """
+
+    name: str = "$name"
+    learning_rate: float = 1e-2
+    scale: float = 1.0  # every field is a setting on the command line: method.scale=2
+
+    def adapt(self, model: "nn.Module", context: Context) -> "nn.Module":
+        """Put every linear layer but the head into one that adds a vector; the base comes frozen and stays so."""
+        import torch
+        from torch import nn
+        from transformers.pytorch_utils import Conv1D  # GPT-2's name for a linear layer
+
+        class Shifted(nn.Module):
+            def __init__(self, layer: nn.Module, width: int, scale: float) -> None:
+                super().__init__()
+                self.layer, self.scale = layer, scale
+                self.shift = nn.Parameter(torch.zeros(width, device=layer.weight.device))
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                out = self.layer(x)
+                return out + self.scale * self.shift.to(out.dtype)
+
+        for name, layer in list(model.named_modules()):
+            if isinstance(layer, nn.Linear | Conv1D) and layer is not model.get_output_embeddings():
+                width = layer.nf if isinstance(layer, Conv1D) else layer.out_features
+                model.set_submodule(name, Shifted(layer, width, self.scale))
+        return model
+
+    def errors(self) -> list[str]:
+        """The scale."""
+        found = super().errors()
+        if self.scale <= 0:
+            found.append(f"method.scale must be > 0, got {self.scale:g}")
+        return found
+''')
+
+TEST = Template('''"""The contract suite over the method `$name`."""
+
+import pytest
+
+from bench import contract
+from $package.$module import $cls
+
+
+@pytest.fixture(scope="module", params=["llama", "gpt2"])
+def case(request, tmp_path_factory):
+    return contract.Case($cls(), contract.tiny_model(tmp_path_factory.mktemp("model"), request.param))
+
+
+@pytest.mark.parametrize("clause", contract.CLAUSES, ids=lambda clause: clause.__name__)
+def test_contract(case, clause):
+    broken = clause(case)
+    assert broken is None, broken
+
+
+def test_errors_name_their_key():
+    assert $cls(scale=0).errors() == ["method.scale must be > 0, got 0"]
+''')
+
+
+def main(argv: list[str]) -> int:
+    """Write `FOLDER/NAME.py` and `tests/methods/test_NAME.py` beside the folder; 2 if that cannot be done."""
+    parser = argparse.ArgumentParser(prog="tunebench new-method", description=__doc__)
+    parser.add_argument("name", metavar="NAME", help="lower-case letters, digits and '-'")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("methods"), help="the package it goes into (default: methods)"
+    )
+    given = parser.parse_args(argv)
+    name, folder = given.name, given.folder.resolve()
+    module = name.replace("-", "_")
+    method, test = folder / f"{module}.py", folder.parent / "tests" / "methods" / f"test_{module}.py"
+    error = _refuse(name, given.folder, method, test)
+    if error:
+        print(f"tunebench new-method: {error}", file=sys.stderr)
+        return 2
+    words = {
+        "name": name,
+        "module": module,
+        "package": folder.name,
+        "cls": "".join(part.capitalize() for part in name.split("-")),
+    }
+    test.parent.mkdir(parents=True, exist_ok=True)
+    method.write_text(METHOD.substitute(words), encoding="utf-8")
+    test.write_text(TEST.substitute(words), encoding="utf-8")
+    print(f"wrote {method}\nwrote {test}\nnext: pytest {test}\n      tunebench run method={name}")
+    return 0
+
+
+def _refuse(name: str, folder: Path, method: Path, test: Path) -> str | None:
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or name == BASE:
+        return f"{name!r} cannot name a method; use lower-case letters, digits and '-', beginning with a letter"
+    if name in discover():
+        return f"there is a method {name!r} already"
+    if not folder.is_dir():
+        return f"there is no folder {folder}; run this in a checkout, or name your package's folder with --folder"
+    existing = next((path for path in (method, test) if path.exists()), None)
+    return f"{existing} exists already" if existing else None

@@ -1,0 +1,131 @@
+"""Train a model for one run: rows, trainer, steps, and the summary of what was measured."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch import nn
+from transformers import PrinterCallback
+
+from bench.config import Run
+from bench.data.example import Example
+from bench.data.tokens import PadRight, Tokens, preference_row, tokenise, training_row
+from bench.measure.clock import quantiles
+from bench.models.logits import completion_log_probs, inner_model
+from bench.records.schema import Training
+from bench.train.budget import total_steps
+from bench.train.meter import Send, StepMeter
+from bench.train.trainers import OPTIMIZER, TRAINERS, settings
+
+
+def rows(run: Run, examples: Sequence[Example], tokenizer: Any) -> Dataset:
+    """The training rows of the run's objective."""
+    tokens = tokenise(examples, tokenizer, run.task.max_length)
+    make = preference_row if run.method is not None and run.method.objective == "dpo" else training_row
+    return Dataset.from_list([make(t) for t in tokens])
+
+
+def lengths(dataset: Dataset) -> list[int]:
+    """Non-padding tokens that a step sees of each row; a pair counts its prompt twice, as it is read twice."""
+    if "prompt_ids" not in dataset.column_names:
+        return [len(ids) for ids in dataset["input_ids"]]
+    parts = zip(dataset["prompt_ids"], dataset["chosen_ids"], dataset["rejected_ids"], strict=True)
+    return [2 * len(prompt) + len(right) + len(wrong) for prompt, right, wrong in parts]
+
+
+def precomputes_reference(run: Run, dataset: Dataset) -> bool:
+    """Whether DPO's reference log-probabilities are computed before training.
+
+    That costs one pass over the rows, and saves one per row seen. A method that changes base weights has no
+    reference left once it trains, so there it is the only way.
+    """
+    if run.method is None or run.method.objective != "dpo":
+        return False
+    steps = total_steps(run.budget, lengths(dataset), run.train.batch_size)
+    return run.method.trains_base_weights() or (steps is not None and steps * run.train.batch_size >= len(dataset))
+
+
+@torch.no_grad()
+def with_reference(model: nn.Module, dataset: Dataset, tokenizer: Any, batch_size: int) -> Dataset:
+    """The rows with the summed log-probabilities of both completions under `model`, the base as it is before training."""
+    model.eval()
+    collate, device = PadRight(tokenizer.pad_token_id), inner_model(model).device
+    for column, key in (("ref_chosen_logps", "chosen_ids"), ("ref_rejected_logps", "rejected_ids")):
+        values: list[float] = []
+        for start in range(0, len(dataset), batch_size):
+            part = dataset[start : start + batch_size]
+            pairs = zip(part["prompt_ids"], part[key], strict=True)
+            batch = collate([training_row(Tokens(prompt, completion)) for prompt, completion in pairs])
+            values += completion_log_probs(model, {k: v.to(device) for k, v in batch.items()}).tolist()
+        dataset = dataset.add_column(column, values)
+    return dataset
+
+
+def train(
+    run: Run, model: nn.Module, tokenizer: Any, dataset: Dataset, precision: str, device: str, log: Path, send: Send
+) -> Training:
+    """Train `model` in place within the run's budget.
+
+    Args:
+        run: its method decides the objective and the learning rate.
+        model: what `Method.adapt` returned.
+        tokenizer: of the base model.
+        dataset: what `rows` returned.
+        precision: `float32` or `bfloat16`, of the computation.
+        device: `cpu`, `cuda` or `mps`.
+        log: where the steps are written, as JSON lines.
+        send: takes progress events.
+
+    Raises:
+        Diverged: the loss is not finite.
+    """
+    assert run.method is not None
+    meter = StepMeter(
+        device=device,
+        total_steps=total_steps(run.budget, lengths(dataset), run.train.batch_size),
+        seconds=run.budget.seconds,
+        warmup_steps=run.measure.warmup_steps,
+        log_every=run.train.log_every,
+        log=log,
+        send=send,
+    )
+    with tempfile.TemporaryDirectory(prefix="tunebench-") as folder:
+        arguments = settings(run, meter, folder, precision, device)
+        trainer = TRAINERS[run.method.objective](run, meter, arguments, model, dataset, tokenizer)
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    return summary(run, meter, model, precision)
+
+
+def summary(run: Run, meter: StepMeter, model: nn.Module, precision: str) -> Training:
+    """What the steps say; times leave out the warm-up, unless the whole training is no longer than it."""
+    assert run.method is not None
+    times, steps = meter.clock.times(), meter.steps
+    warmup = run.measure.warmup_steps if len(steps) > run.measure.warmup_steps else 0
+    timed = sum(times[warmup:])
+    tokens, trained = [int(s.tokens) for s in steps], [int(s.trained_tokens) for s in steps]
+    losses = [float(s.loss) for s in steps]
+    tail = losses[-max(1, len(losses) // 10) :]
+    return Training(
+        steps=len(steps),
+        warmup_steps=warmup,
+        examples=sum(s.examples for s in steps),
+        tokens=sum(tokens),
+        trained_tokens=sum(trained),
+        seconds=sum(times),
+        step_s=quantiles(times[warmup:]),
+        tokens_per_s=sum(tokens[warmup:]) / timed,
+        trained_tokens_per_s=sum(trained[warmup:]) / timed,
+        first_loss=losses[0],
+        final_loss=sum(tail) / len(tail),
+        learning_rate=run.method.learning_rate,
+        default_learning_rate=type(run.method)().learning_rate,
+        optimizer=OPTIMIZER,
+        precision=precision,
+        trainable_dtype=str(next(p.dtype for p in model.parameters() if p.requires_grad)).removeprefix("torch."),
+        loss=run.train.loss,
+        foreign_cpu_cores=meter.foreign.cores(),
+    )

@@ -1,0 +1,176 @@
+"""The two objectives, as members of transformers' Trainer family that count what they train on.
+
+Everything that a default would decide is decided here. TRL's DPOTrainer changes in four points. It reads tokens
+that are made already. Its reference is the untouched base (adapter disabled, or log-probabilities computed
+beforehand) where TRL would copy the adapter. The adapter keeps float32 where TRL would cast it to bfloat16 on a
+quantised base. And with `train.loss=labelled` the logits of the prompt are not computed, for which TRL's fused head
+has no way; `train.loss=full` is TRL's own loss, and a test holds the two to the same values.
+"""
+
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
+from transformers import Trainer, TrainingArguments
+from trl import DPOConfig, DPOTrainer
+
+from bench.config import Run
+from bench.data.tokens import IGNORED, PadRight
+from bench.models.logits import completion_log_probs, label_log_probs
+from bench.train.budget import ENDLESS, scheduler
+from bench.train.meter import StepMeter
+
+OPTIMIZER = "adamw_torch_fused"
+
+
+def settings(run: Run, meter: StepMeter, folder: str, precision: str, device: str) -> dict[str, Any]:
+    """The arguments that both trainers share; nothing is left to a library's default that changes a measurement."""
+    assert run.method is not None
+    return {
+        "output_dir": folder,
+        "max_steps": meter.total_steps or ENDLESS,
+        "per_device_train_batch_size": run.train.batch_size // run.train.gradient_accumulation,
+        "gradient_accumulation_steps": run.train.gradient_accumulation,
+        "learning_rate": run.method.learning_rate,
+        "weight_decay": run.train.weight_decay,
+        "max_grad_norm": run.train.max_grad_norm,
+        "optim": OPTIMIZER,
+        "adam_beta1": 0.9,
+        "adam_beta2": 0.999,
+        "adam_epsilon": 1e-8,
+        "bf16": precision == "bfloat16",
+        "fp16": False,
+        "tf32": False if device == "cuda" else None,
+        "gradient_checkpointing": run.train.gradient_checkpointing,
+        "gradient_checkpointing_kwargs": {"use_reentrant": False} if run.train.gradient_checkpointing else None,
+        "use_cpu": device == "cpu",
+        "seed": run.seed,
+        "data_seed": run.seed,
+        "train_sampling_strategy": "random",
+        "dataloader_drop_last": False,
+        "dataloader_num_workers": 0,
+        "dataloader_pin_memory": device == "cuda",
+        "remove_unused_columns": False,
+        "logging_strategy": "no",
+        "logging_nan_inf_filter": False,
+        "eval_strategy": "no",
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "average_tokens_across_devices": False,
+    }
+
+
+class Measured:
+    """What both trainers add: the meter's counts, the budget's learning rate and the method's parameter groups."""
+
+    meter: StepMeter
+    run: Run
+    rows_per_example = 1
+
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
+        """The library's training step, counted."""
+        examples = len(inputs["input_ids"]) // self.rows_per_example
+        tokens, trained = inputs["attention_mask"].sum(), self.trained_tokens(inputs)
+        loss = super().training_step(model, inputs, *args, **kwargs)  # type: ignore[misc]
+        self.meter.count(examples, tokens, trained, loss.detach())
+        return loss
+
+    def trained_tokens(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Number of tokens in the batch that carry loss."""
+        raise NotImplementedError
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """The schedule over the budget, whatever unit that is in."""
+        self.lr_scheduler = scheduler(optimizer or self.optimizer, self.run.train, self.meter.progress)  # type: ignore[has-type]
+        self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """The common optimizer over the method's parameter groups."""
+        assert self.run.method is not None
+        groups = self.run.method.param_groups(self.model)  # type: ignore[attr-defined]
+        if groups is None:
+            return super().create_optimizer(model)  # type: ignore[misc]
+        cls, arguments = Trainer.get_optimizer_cls_and_kwargs(self.args, self.model)  # type: ignore[attr-defined]
+        self.optimizer = cls([{"weight_decay": self.args.weight_decay} | g for g in groups], **arguments)  # type: ignore[attr-defined]
+        return self.optimizer
+
+
+class SftTrainer(Measured, Trainer):
+    """Cross-entropy on the completion, averaged over the labelled tokens of an optimizer step."""
+
+    def __init__(self, run: Run, meter: StepMeter, arguments: dict[str, Any], model: nn.Module, rows: Dataset, tokenizer: Any):
+        self.run, self.meter = run, meter
+        collate = PadRight(tokenizer.pad_token_id)
+        super().__init__(model, TrainingArguments(**arguments), collate, rows, callbacks=[meter])
+        self.model_accepts_loss_kwargs = True  # compute_loss normalises by the labels of the whole step
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Tensor:
+        """Summed negative log-probability of the labels over the number of labels in the step."""
+        log_probs = label_log_probs(model, inputs, full=self.run.train.loss == "full")
+        return -log_probs.sum() / (len(log_probs) if num_items_in_batch is None else num_items_in_batch)
+
+    def trained_tokens(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Number of labels."""
+        return (inputs["labels"] != IGNORED).sum()
+
+
+class DpoTrainer(Measured, DPOTrainer):
+    """Direct preference optimisation (Rafailov et al. 2023, arXiv:2305.18290) by TRL, against the untouched base."""
+
+    rows_per_example = 2  # the right completion and the rejected one
+
+    def __init__(self, run: Run, meter: StepMeter, arguments: dict[str, Any], model: nn.Module, rows: Dataset, tokenizer: Any):
+        self.run, self.meter = run, meter
+        known = "ref_chosen_logps" in rows.column_names
+        config = DPOConfig(
+            **arguments,
+            beta=run.method.beta,  # type: ignore[union-attr]
+            loss_type=["sigmoid"],
+            label_smoothing=0.0,
+            max_length=None,
+            disable_dropout=True,
+            precompute_ref_log_probs=known,
+        )
+        masters = {name: p.data.clone() for name, p in model.named_parameters() if p.requires_grad}
+        super().__init__(model, None, config, train_dataset=rows, processing_class=tokenizer, callbacks=[meter])
+        for name, p in model.named_parameters():
+            if name in masters:
+                p.data = masters[name]
+        if "ref" in getattr(model, "peft_config", {}):
+            model.delete_adapter("ref")
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Tensor:
+        """Mean over the pairs of -log sigmoid(beta * (margin of the policy - margin of the reference))."""
+        if self.run.train.loss == "full":
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        labels = inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, IGNORED)
+        batch = {"input_ids": inputs["input_ids"], "attention_mask": inputs["attention_mask"], "labels": labels}
+        chosen, rejected = completion_log_probs(model, batch).chunk(2)
+        if self.precompute_ref_logps:
+            reference = inputs["ref_chosen_logps"] - inputs["ref_rejected_logps"]
+        else:
+            with torch.no_grad(), self.accelerator.unwrap_model(model).disable_adapter():
+                ref_chosen, ref_rejected = completion_log_probs(model, batch).chunk(2)
+            reference = ref_chosen - ref_rejected
+        return -logsigmoid(self.beta * (chosen - rejected - reference)).mean()
+
+    def _prepare_dataset(self, dataset: Dataset, *args: Any, **kwargs: Any) -> Dataset:
+        return dataset  # tokenised already
+
+    def _precompute_ref_logps(self, dataset: Dataset, *args: Any, **kwargs: Any) -> Dataset:
+        return dataset  # the columns are there already
+
+    def trained_tokens(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Number of completion tokens, right and rejected ones."""
+        return inputs["completion_mask"].sum()
+
+
+TRAINERS = {"sft": SftTrainer, "dpo": DpoTrainer}

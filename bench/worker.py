@@ -1,0 +1,203 @@
+"""The child's side: one run, top to bottom, and the record of it, whatever happens."""
+
+import contextlib
+import tempfile
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import set_seed
+
+import bench
+from bench.config import Run, to_dict
+from bench.data import tasks
+from bench.data.example import Example, TaskData
+from bench.evaluate.forgetting import general_loss
+from bench.evaluate.scores import decoding, evaluate
+from bench.measure.environment import environment
+from bench.measure.memory import MemoryMeter
+from bench.method import Context, Method, ModelInfo
+from bench.models import checkpoint, load
+from bench.records import store
+from bench.records.schema import Evaluation, Record, Scores, Status
+from bench.train import loop
+from bench.train.meter import Diverged, Send
+from bench.train.precision import compute_precision
+
+
+class Unsupported(Exception):
+    """The method says that it cannot be used here, and why."""
+
+
+def work(run: Run, folder: Path, send: Send) -> Record:
+    """Carry out one run and write its record to `folder`.
+
+    Args:
+        run: a run without errors.
+        folder: of this run; its name is the run id, its parent's name the hardware.
+        send: takes progress events: phases, steps, evaluated examples.
+
+    Returns:
+        The record as written. Every failure is a status in it; nothing is raised but what ends the process.
+    """
+    record = Record(
+        run_id=run.run_id(),
+        group=run.group(),
+        method=run.title(),
+        model=run.model.name,
+        task=run.task.name,
+        seed=run.seed,
+        status=Status.OK,
+        started_at=_now(),
+        finished_at="",
+        config=to_dict(run),
+        tunebench_version=bench.__version__,
+    )
+    try:
+        _carry_out(run, folder, record, send)
+    except KeyboardInterrupt:
+        record.status, record.reason = Status.INTERRUPTED, "stopped by the user"
+    except Unsupported as error:
+        record.status, record.reason = Status.UNSUPPORTED, str(error)
+    except Diverged as error:
+        record.status, record.reason = Status.DIVERGED, str(error)
+    except Exception as error:  # the outermost frame: whatever else went wrong is the run's result
+        record.status = Status.OOM if _is_out_of_memory(error) else Status.FAILED
+        record.reason, record.traceback = f"{type(error).__name__}: {error}", traceback.format_exc()
+    record.finished_at = _now()
+    store.write(record, folder)
+    return record
+
+
+def _carry_out(run: Run, folder: Path, record: Record, send: Send) -> None:
+    """The story of one run. What is found goes into `record` at once, so that a failure keeps what was reached."""
+    device = load.pick_device(run.hardware.device)
+    if run.hardware.threads:
+        torch.set_num_threads(run.hardware.threads)
+    record.environment = environment(device, hardware=folder.parent.name)
+    info = load.info(run.model, device, run.train.gradient_checkpointing)
+    reason = run.method.supports(info) if run.method is not None else None
+    if reason is not None:
+        raise Unsupported(reason)
+    for name in (store.STEPS, store.EXAMPLES):
+        (folder / name).unlink(missing_ok=True)
+    data = tasks.load(run.task)
+    record.data = data.facts()
+
+    job = Job(run, folder, record, send, device)
+    if run.method is None:
+        model, tokenizer = job.load(None)
+        job.evaluate(model, tokenizer, data)
+    else:
+        model, tokenizer = job.load(run.method)
+        model = job.train(run.method, model, tokenizer, data, info)
+        job.evaluate(model, tokenizer, data)
+        job.save(model)
+
+
+@dataclass
+class Job:
+    """One run with what its phases share."""
+
+    run: Run
+    folder: Path
+    record: Record
+    send: Send
+    device: str
+
+    def __post_init__(self) -> None:
+        self.precision = compute_precision(self.run.train.precision, self.device)
+        self.meter = MemoryMeter(self.device, self.run.measure.memory_interval)
+        self.record.phases = self.meter.phases
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Announce and measure a phase, which computes in the run's precision."""
+        self.send({"event": "phase", "name": name})
+        self.record.failed_phase = name
+        with self.meter.phase(name), torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            yield
+        self.record.failed_phase = None
+
+    def load(self, method: Method | None) -> tuple[Any, Any]:
+        """The base model as the method wants it stored, every weight frozen, and the tokenizer."""
+        trains_base = method is not None and method.trains_base_weights()
+        dtype = torch.float32 if trains_base else load.default_dtype(self.run.model.dtype, self.device)
+        with self.phase("load"):
+            return load.load(self.run.model, self.device, None if method is None else method.quantization(), dtype)
+
+    def train(self, method: Method, model: Any, tokenizer: Any, data: TaskData, info: ModelInfo) -> nn.Module:
+        """Adapt the model and train it within the budget."""
+        run = self.run
+        rows = loop.rows(run, data.train, tokenizer)
+        if loop.precomputes_reference(run, rows):
+            with self.phase("reference"):
+                rows = loop.with_reference(model, rows, tokenizer, run.measure.eval_batch_size)
+        set_seed(run.seed)
+        with self.phase("adapt"):
+            examples = tuple(e.prompt + e.completion for e in data.train[:8])
+            model = method.adapt(model, Context(info, tokenizer, data.instruction, examples))
+            self.record.parameters = load.parameters(model)
+        with self.phase("train"):
+            log = self.folder / store.STEPS
+            self.record.training = loop.train(run, model, tokenizer, rows, self.precision, self.device, log, self.send)
+        return model
+
+    def evaluate(self, model: nn.Module, tokenizer: Any, data: TaskData) -> None:
+        """Validation, then the test split once, then general text."""
+        settings = self.run.measure
+        with self.phase("evaluate"):
+            found = Evaluation(self._score("validation", data.validation, model, tokenizer, data))
+            self.record.evaluation = found
+            found.decoding = decoding(self.run.task, settings)
+            if settings.test:
+                found.test = self._score("test", data.test, model, tokenizer, data)
+            if settings.forgetting:
+                found.general_loss = general_loss(model, tokenizer, settings.general_tokens, settings.eval_batch_size)
+                before = self._base_general_loss()
+                found.forgetting = None if before is None else found.general_loss - before
+
+    def _score(
+        self, split: str, examples: Sequence[Example], model: nn.Module, tokenizer: Any, data: TaskData
+    ) -> Scores:
+        def report(done: int, of: int) -> None:
+            self.send({"event": "evaluate", "split": split, "done": done, "of": of})
+
+        scores, outcomes = evaluate(model, tokenizer, data, examples, self.run.task, self.run.measure, report)
+        if split == "test":
+            for outcome in outcomes:
+                store.append_line(self.folder / store.EXAMPLES, outcome.line())
+        return scores
+
+    def _base_general_loss(self) -> float | None:
+        """The untouched model's loss on general text, from its record beside this one."""
+        path = self.folder.parent / self.run.base().run_id() / store.RECORD
+        if self.run.method is None or not path.exists():
+            return None
+        base = store.read(path).evaluation
+        return None if base is None else base.general_loss
+
+    def save(self, model: nn.Module) -> None:
+        """Write the trained weights for their size, and keep them if asked to."""
+        with self.phase("save"):
+            if self.run.launch.keep_adapter:
+                self.record.checkpoint_bytes = checkpoint.save(model, self.folder / "adapter")
+            else:
+                with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
+                    self.record.checkpoint_bytes = checkpoint.save(model, Path(scratch))
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    words = str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and ("can't allocate memory" in words or "not enough memory" in words)
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,44 @@
+"""P-tuning: train a small network that makes the embeddings of virtual tokens."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.method import Context, Method, register
+from methods import _peft
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@register
+@dataclass
+class PTuning(Method):
+    """P-tuning: train a small network that makes the embeddings of virtual tokens in front of the input.
+
+    Liu, Zheng, Du, Ding, Qian, Yang, Tang: "GPT Understands, Too", 2021, arXiv:2103.10385.
+    """
+
+    name: str = "ptuning"
+    learning_rate: float = 1e-2
+    virtual_tokens: int = 16
+    hidden_size: int = 0  # of the network, three linear layers; 0: that of the model's embeddings
+
+    def adapt(self, model: "nn.Module", context: Context) -> "nn.Module":
+        """Put the network's tokens in front of the input's embeddings; what is saved is its output alone."""
+        from peft import PromptEncoderConfig
+
+        sizes = _peft.soft_prompt(model)
+        config = PromptEncoderConfig(
+            num_virtual_tokens=self.virtual_tokens,
+            encoder_reparameterization_type="MLP",
+            encoder_hidden_size=self.hidden_size or sizes["token_dim"],
+            **sizes,
+        )
+        return _peft.attach(model, config)
+
+    def errors(self) -> list[str]:
+        """Number of tokens and size of the network."""
+        found = super().errors() + _peft.at_least_one(virtual_tokens=self.virtual_tokens)
+        if self.hidden_size < 0:
+            found.append(f"method.hidden_size must be >= 0, got {self.hidden_size}")
+        return found

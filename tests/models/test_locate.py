@@ -1,0 +1,52 @@
+"""Where `model.path` leads, and the exact words for a path that leads nowhere."""
+
+from pathlib import Path
+
+import pytest
+
+from bench.models import locate
+from bench.models.locate import resolve
+
+
+@pytest.mark.parametrize("path", ["gpt2", "meta-llama/Llama-3.2-1B", "nobody/no-such.model_1"])
+def test_a_hub_id_is_left_to_transformers(path: str):
+    assert resolve(path) == path
+
+
+@pytest.mark.parametrize("path", ["./nope", "../nope", "/no/such/folder", "~/no-such-folder", "a/b/c", ".", ""])
+def test_a_folder_that_is_no_model_is_refused(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"^model\.path: "):
+        resolve(path)
+
+
+def test_the_message_for_a_missing_folder():
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        resolve("./nope")
+    assert str(caught.value) == "model.path: there is no folder ./nope"
+
+
+def test_a_folder_without_a_model_is_named(tmp_path: Path):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        resolve(str(tmp_path))
+    assert str(caught.value) == f"model.path: {tmp_path} holds no model, its config.json is missing"
+
+
+def test_a_folder_wins_over_a_hub_id_of_the_same_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "gpt2").mkdir()
+    (tmp_path / "gpt2" / "config.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    assert resolve("gpt2") == "gpt2"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert resolve("~/gpt2") == str(tmp_path / "gpt2")
+
+
+def test_embedded_models_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "tiny-bear").mkdir()
+    (tmp_path / "tiny-bear" / "config.json").write_text("{}")
+    monkeypatch.setattr(locate, "EMBEDDED", tmp_path)
+    assert locate.embedded() == ["tiny-bear"]
+    assert resolve("embedded:tiny-bear") == str(tmp_path / "tiny-bear")
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        resolve("embedded:tiny-baer")
+    assert str(caught.value) == "model.path: there is no embedded model 'tiny-baer'; did you mean 'tiny-bear'?"

@@ -1,0 +1,168 @@
+"""`tunebench table` as its users type it."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench.records.schema import Record
+from bench.report.cli import main
+
+Make = Callable[..., Record]
+
+
+@pytest.fixture
+def results(make: Make, store: Callable[..., Path], tmp_path: Path) -> Path:
+    """A folder with a base, two seeds of LoRA, and full fine-tuning with another rank in its settings."""
+    for record in (make("base"), make(seed=0), make(seed=1), make("sft", method__rank=4)):
+        store(record)
+    return tmp_path / "runs"
+
+
+def test_the_terminal_is_the_default(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(results)]) == 0
+    out, err = capsys.readouterr()
+    assert "tiny-llama · pydoc · cpu-test-2 · short (300 steps)" in out
+    assert all(name in out for name in ("base", "lora", "sft"))
+    assert err == ""
+
+
+def test_the_default_folder_is_results_runs(
+    results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (results.parent / "results").mkdir()
+    results.rename(results.parent / "results" / "runs")
+    monkeypatch.chdir(results.parent)
+    assert main([]) == 0
+    assert "lora" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("roots", [[], ["results/runs"]])
+def test_no_records_say_how_to_make_some(
+    roots: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(roots) == 2
+    expected = "tunebench table: no records in results/runs; `tunebench sweep` makes some, or name another folder\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path / "nowhere")]) == 2
+    assert capsys.readouterr().err == f"tunebench table: there is no file or folder {tmp_path / 'nowhere'}\n"
+
+
+def test_damaged_records_are_named_and_the_rest_is_shown(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = next(results.rglob("*sft*")) / "record.json"
+    path.write_text("{")
+    assert main([str(results), "--format", "csv"]) == 0
+    out, err = capsys.readouterr()
+    assert "lora" in out
+    assert "sft" not in out
+    assert f"damaged record left out: {path.resolve()}: is not valid JSON" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "beginning"),
+    [
+        ("t.md", "###"),
+        ("t.csv", "model,"),
+        ("t.html", "<!DOCTYPE"),
+        ("t.tex", "% "),
+        ("t.json", "{"),
+        ("t.txt", "tiny"),
+    ],
+)
+def test_the_ending_of_out_decides_the_format(
+    results: Path, capsys: pytest.CaptureFixture[str], name: str, beginning: str
+) -> None:
+    path = results.parent / "new" / name
+    assert main([str(results), "--out", str(path)]) == 0
+    assert path.read_text().startswith(beginning)
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"wrote {path}\n")
+
+
+def test_an_unknown_ending_needs_a_format(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = results.parent / "table.xyz"
+    assert main([str(results), "--out", str(path)]) == 2
+    assert "cannot tell the format from 'table.xyz'; add --format" in capsys.readouterr().err
+    assert main([str(results), "--out", str(path), "--format", "md"]) == 0
+    assert path.read_text().startswith("###")
+
+
+def test_a_file_that_cannot_be_written_is_said(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(results), "--format", "md", "--out", str(results)]) == 2
+    assert f"cannot write {results}" in capsys.readouterr().err
+
+
+def test_columns_are_chosen(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(results), "--format", "md", "--columns", "tokens_per_s, learning_rate"]) == 0
+    assert "| method | tokens/s | learning rate | n | status |" in capsys.readouterr().out
+
+
+def test_an_unknown_column_is_refused(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(results), "--columns", "token_per_s"]) == 2
+    expected = "tunebench table: there is no column 'token_per_s'; did you mean 'tokens_per_s'?\n"
+    assert capsys.readouterr().err == expected
+
+
+@pytest.mark.parametrize(
+    ("conditions", "methods"),
+    [
+        (["method=lora"], ["base", "lora"]),
+        (["method=l*,sft"], ["base", "lora", "sft"]),
+        (["method.rank=4"], ["base", "sft"]),
+        (["method=lora", "seed=1"], ["base", "lora"]),
+        (["method=base"], ["base"]),
+        (["budget=short", "hardware=cpu-*", "status=ok"], ["base", "lora", "sft"]),
+    ],
+)
+def test_where_keeps_some_and_their_base(
+    results: Path, capsys: pytest.CaptureFixture[str], conditions: list[str], methods: list[str]
+) -> None:
+    assert main([str(results), "--format", "json", "--where", *conditions]) == 0
+    sections = json.loads(capsys.readouterr().out)["sections"]
+    assert sorted(row["method"] for section in sections for row in section["rows"]) == methods
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        ("metod=lora", "--where: no record has a key 'metod'; did you mean 'method'?"),
+        ("method", "--where takes KEY=VALUE, got 'method'"),
+        ("method=nope", "none of 4 records has method=nope"),
+    ],
+)
+def test_where_that_cannot_be_met_is_said(
+    results: Path, capsys: pytest.CaptureFixture[str], condition: str, message: str
+) -> None:
+    assert main([str(results), "--where", condition]) == 2
+    assert capsys.readouterr().err == f"tunebench table: {message}\n"
+
+
+def test_by_orders_the_titles(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(results), "--format", "md", "--by", "task,model"]) == 0
+    assert capsys.readouterr().out.startswith("### pydoc · tiny-llama · ")
+    assert main([str(results), "--by", "taks"]) == 2
+    assert "did you mean 'task'" in capsys.readouterr().err
+
+
+def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    assert "tunebench table --out table.html" in capsys.readouterr().out
+
+
+def test_a_table_needs_no_heavy_library(results: Path) -> None:
+    heavy = "{'torch', 'numpy', 'scipy', 'hydra', 'omegaconf', 'transformers', 'asyncio'}"
+    code = (
+        "import sys; from bench.report.cli import main; "
+        f"assert main([{str(results)!r}]) == 0; found = {heavy} & set(sys.modules); assert not found, found"
+    )
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=root, stdout=subprocess.DEVNULL)
