@@ -31,9 +31,9 @@ def main() -> int:
         print(f"tunebench {__version__}")
         return 0
     if command == "table":
-        from bench.report import cli
+        from bench.report.cli import main as table
 
-        return cli.main(arguments)
+        return table(arguments)
     if command in ("methods", "models", "tasks", "hardware"):
         from bench import listing
 

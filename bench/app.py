@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import field, fields, make_dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -31,7 +31,7 @@ from bench.models.locate import resolve
 from bench.paths import conf_dir
 from bench.sweep import carry_out, validation_loss
 
-_OTHER_WAYS = ("hydra/launcher", "hydra/sweeper")
+_HYDRAS_OWN = ("-", "hydra.", "hydra/")  # how an argument begins that only Hydra's own main understands
 
 
 class UserError(Exception):
@@ -50,7 +50,7 @@ def main(command: str, arguments: Sequence[str]) -> int:
     """
     try:
         _register()
-        if any(a.startswith("-") for a in arguments) or any(a.lstrip("+").startswith(_OTHER_WAYS) for a in arguments):
+        if any(argument.lstrip("+~").startswith(_HYDRAS_OWN) for argument in arguments):
             return _hydra(command, arguments)
         return carry_out(plan(command, arguments))
     except (UserError, PluginError) as error:
@@ -92,7 +92,10 @@ def _register() -> None:
             store.store(group="method/adapter", name=name, node=cls)
         else:
             choices = ["_self_", {"adapter": cls().adapter.name}]  # type: ignore[attr-defined]
-            typed = [("adapter", Method, field(default_factory=Method)), ("defaults", list[Any], field(default_factory=lambda c=choices: c))]
+            typed = [
+                ("adapter", Method, field(default_factory=Method)),
+                ("defaults", list[Any], field(default_factory=partial(list, choices))),
+            ]
             store.store(group="method", name=name, node=make_dataclass(cls.__name__, typed, bases=(cls,)))
 
 
@@ -123,15 +126,15 @@ def _jobs(arguments: Sequence[str]) -> list[list[Override]]:
     loader = GlobalHydra.instance().config_loader()
     parser = OverridesParser.create(loader)
     typed = parser.parse_overrides(list(arguments))
-    single = [o.input_line for o in typed if not o.is_sweep_override() and _group_of(o) is not None]
+    single = [str(o.input_line) for o in typed if not o.is_sweep_override() and _group_of(o) is not None]
     wrong = [error for o in typed if not o.is_sweep_override() for error in _group_error(o)]
     if wrong:
         raise UserError("\n".join(wrong))
     params = compose("config", single, return_hydra_config=True).hydra.sweeper.params or {}
     overrides = parser.parse_overrides([f"{key}={value}" for key, value in params.items()]) + typed
     batches = BasicSweeper.split_arguments(overrides, None)
-    parsed = cache(lambda line: parser.parse_overrides([line])[0])
-    return [[parsed(line) for line in job] for batch in batches for job in batch]
+    parsed = {line: parser.parse_overrides([line])[0] for batch in batches for job in batch for line in job}
+    return [[parsed[line] for line in job] for batch in batches for job in batch]
 
 
 def _run(overrides: list[Override]) -> Run:
@@ -201,18 +204,18 @@ def _group_error(override: Override) -> list[str]:
 
 def _apply(whole: DictConfig, override: Override) -> list[str]:
     """Set one key of the composed configuration; returns what is wrong with it."""
-    key = override.key_or_group
+    key = str(override.key_or_group)
     node: Any = whole
     path: list[str] = []
     for part in key.split("."):
         if not isinstance(node, DictConfig) or part not in node:
             where = ".".join(path)
-            known = [f"{where}.{k}" if where else str(k) for k in node] if isinstance(node, DictConfig) else []
+            known = [f"{where}.{k!s}" if where else str(k) for k in node] if isinstance(node, DictConfig) else []
             return [f"there is no key {key!r}{did_you_mean('.'.join([*path, part]), known)}"]
         path.append(part)
         node = None if OmegaConf.is_missing(node, part) else node[part]
     if isinstance(node, DictConfig):
-        return [f"{key} is a group of keys; set one of {', '.join(f'{key}.{k}' for k in node)}"]
+        return [f"{key} is a group of keys; set one of {', '.join(f'{key}.{k!s}' for k in node)}"]
     if override.is_delete():
         return [f"{key} cannot be deleted; every run has it"]
     try:

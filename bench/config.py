@@ -46,7 +46,9 @@ class Task:
     path: str = ""  # of source=hub: the data set's id
     subset: str = ""  # of source=hub: the data set's configuration
     text_column: str = "text"  # of source=hub
-    kind: str = "choice"  # choice (of fixed answers) | generate (exact match) | preference (of pairs) | text (loss only)
+    kind: str = (
+        "choice"  # choice (of fixed answers) | generate (exact match) | preference (of pairs) | text (loss only)
+    )
     preferences: bool = True  # whether every example has a rejected answer beside the right one
     train_size: int = 0  # examples at most; 0: all
     validation_size: int = 0
@@ -261,11 +263,8 @@ def _build(cls: type[T], data: dict[str, Any], prefix: str) -> T:
     hints = get_type_hints(cls)
     values = {}
     for key, value in data.items():
-        kind = hints[key]
-        if isinstance(value, dict) and key in ("method", "adapter"):
-            values[key] = _build(get(value["name"]), value, f"{prefix}{key}.")
-        elif isinstance(value, dict) and is_dataclass(kind):
-            values[key] = _build(kind, value, f"{prefix}{key}.")
-        else:
-            values[key] = value
+        if isinstance(value, dict) and (key in ("method", "adapter") or is_dataclass(hints[key])):
+            kind: Any = get(value["name"]) if key in ("method", "adapter") else hints[key]
+            value = _build(kind, value, f"{prefix}{key}.")
+        values[key] = value
     return cls(**values)

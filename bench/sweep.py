@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.config import Run
 from bench.launch.sweep import folder_of, launch, with_bases
-from bench.launch.view import terminal_view
+from bench.launch.view import open_view
 from bench.records import store
 from bench.records.schema import Record, Status
 from bench.report.terminal import print_table
@@ -18,7 +18,7 @@ def carry_out(runs: Sequence[Run]) -> int:
     Returns:
         0 if every run is ok or unsupported, 1 if one ended otherwise, 130 if the user interrupted.
     """
-    view = terminal_view()
+    view = open_view()
     records = launch(list(runs), view)
     folders = [folder_of(run) for run in with_bases(list(runs))]
     found = {folder: record for folder in folders if (record := _read(folder)) is not None}

@@ -179,7 +179,11 @@ class Job:
         path = self.folder.parent / self.run.base().run_id() / store.RECORD
         if self.run.method is None or not path.exists():
             return None
-        base = store.read(path).evaluation
+        try:
+            base = store.read(path).evaluation
+        except store.DamagedRecord as error:
+            print(error, flush=True)  # into the run's log; the launcher names it to the user and measures it again
+            return None
         return None if base is None else base.general_loss
 
     def save(self, model: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""The common form of all data: an example is a prompt with its right completion and, where there is one, a wrong one."""
+"""The common form of all data: a prompt with its right completion and, where there is one, a wrong one."""
 
 import hashlib
 import json

@@ -24,7 +24,16 @@ MODULES = (
 )  # fmt: skip
 
 _PURE_PYTHON_TWINS = {"_pydecimal": "decimal", "_pydatetime": "datetime", "_pyio": "io"}
-_SKIPPED_FOLDERS = {"site-packages", "dist-packages", "test", "tests", "idlelib", "lib2to3", "turtledemo", "__pycache__"}
+_SKIPPED_FOLDERS = {
+    "site-packages",
+    "dist-packages",
+    "test",
+    "tests",
+    "idlelib",
+    "lib2to3",
+    "turtledemo",
+    "__pycache__",
+}
 _GENERAL_TEXT_PERCENT = 4
 _TEST_PERCENT, _VALIDATION_PERCENT = 25, 15
 _SHORTEST_DOCSTRING = 30  # characters; below this a docstring says nothing of its module

@@ -70,6 +70,7 @@ class PadRight:
         self.pad_id = pad_id
 
     def __call__(self, rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
+        """The batch, with the mask of what is not padding."""
         return {
             "input_ids": pad([row["input_ids"] for row in rows], self.pad_id),
             "attention_mask": pad([[1] * len(row["input_ids"]) for row in rows], 0),

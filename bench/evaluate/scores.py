@@ -113,7 +113,8 @@ def _choose(
     measure: Measure,
     report: Report,
 ) -> list[Outcome]:
-    choices = [row + [tokenizer.eos_token_id] for row in tokenizer(list(data.choices), add_special_tokens=False)["input_ids"]]
+    ids = tokenizer(list(data.choices), add_special_tokens=False)["input_ids"]
+    choices = [[*row, tokenizer.eos_token_id] for row in ids]
     column = {choice: i for i, choice in enumerate(data.choices)}
     found: dict[int, Outcome] = {}
     for batch in _batches(tokens, max(1, measure.eval_batch_size // len(choices))):
@@ -158,9 +159,7 @@ def _log_probs(model: nn.Module, collate: PadRight, tokens: Sequence[Tokens]) ->
     return completion_log_probs(model, {key: value.to(device) for key, value in batch.items()}).tolist()
 
 
-def _generate(
-    model: nn.Module, tokenizer: Any, tokens: Sequence[Tokens], found: list[Outcome], measure: Measure
-) -> None:
+def _generate(model: Any, tokenizer: Any, tokens: Sequence[Tokens], found: list[Outcome], measure: Measure) -> None:
     """Greedy answers. A batch holds prompts of one length, so nothing is padded and no method's positions shift."""
     settings = GenerationConfig(
         do_sample=False,

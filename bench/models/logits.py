@@ -8,22 +8,25 @@ so the values are the same as with full logits.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 
 import torch
+from peft import PeftModel
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from transformers import PreTrainedModel
 
 from bench.data.tokens import IGNORED
 
 
-def inner_model(model: nn.Module) -> nn.Module:
-    """The transformers model inside a peft wrapper (adapters that live in its layers stay active), or the model itself."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
+def inner_model(model: nn.Module) -> PreTrainedModel:
+    """The transformers model inside a peft wrapper, adapters in its layers staying active, or the model itself."""
+    return cast(PreTrainedModel, model.get_base_model() if isinstance(model, PeftModel) else model)
 
 
 @contextmanager
 def logits_only_at(model: nn.Module, keep: Tensor) -> Iterator[None]:
-    """Inside the block a forward returns logits [kept, vocabulary] of the positions in `keep` [batch, length], row by row.
+    """Inside the block a forward returns logits [kept, vocabulary] of the positions in `keep` [batch, length].
 
     Soft prompts lengthen the sequence on the left; `keep` counts without them.
     """

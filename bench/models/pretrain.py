@@ -107,12 +107,12 @@ def token_stream(tokenizer: PreTrainedTokenizerFast, texts: list[str], seed: int
     order = torch.randperm(len(texts), generator=torch.Generator().manual_seed(seed)).tolist()
     ids: list[int] = []
     for encoded in tokenizer([texts[i] for i in order], verbose=False)["input_ids"]:
-        ids += encoded + [tokenizer.eos_token_id]
+        ids += [*encoded, tokenizer.eos_token_id]
     return torch.tensor(ids)
 
 
 def batch_at(stream: torch.Tensor, step: int, seed: int, device: torch.device) -> torch.Tensor:
-    """The `BATCH` windows of a step, [BATCH, WINDOW]: without replacement inside an epoch, a function of the step alone."""
+    """The `BATCH` windows of a step, [BATCH, WINDOW], without replacement inside an epoch."""
     windows = len(stream) // WINDOW - 1
     epoch, first = divmod(step * BATCH, windows - windows % BATCH)
     generator = torch.Generator().manual_seed(seed * 1000 + epoch)
@@ -121,8 +121,10 @@ def batch_at(stream: torch.Tensor, step: int, seed: int, device: torch.device) -
     return torch.stack([stream[offset + w * WINDOW : offset + (w + 1) * WINDOW] for w in chosen.tolist()]).to(device)
 
 
-def _orthogonalise(grad: torch.Tensor, coefficients: tuple[float, float, float], steps: int, eps: float) -> torch.Tensor:
-    """Muon's Newton-Schulz iteration in float32: torch's own runs in bfloat16, which most CPUs emulate 30 times slower."""
+def _orthogonalise(
+    grad: torch.Tensor, coefficients: tuple[float, float, float], steps: int, eps: float
+) -> torch.Tensor:
+    """Muon's Newton-Schulz iteration in float32: torch's own bfloat16 is emulated on most CPUs, 30 times slower."""
     a, b, c = coefficients
     tall = grad.size(0) > grad.size(1)
     x = grad.float().T if tall else grad.float()
@@ -135,7 +137,7 @@ def _orthogonalise(grad: torch.Tensor, coefficients: tuple[float, float, float],
 
 def optimizers(model: LlamaForCausalLM, learning_rate: float) -> list[torch.optim.Optimizer]:
     """Muon for the weight matrices, AdamW for embeddings and norms."""
-    _muon._zeropower_via_newtonschulz = _orthogonalise
+    _muon._zeropower_via_newtonschulz = _orthogonalise  # type: ignore[assignment]
     inner = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     outer = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
     return [
@@ -200,7 +202,11 @@ def train(steps: int, seed: int, learning_rate: float, out: Path, stop_after: in
         done = step + 1
         if done % LOG_EVERY == 0 or done == steps:
             seconds = spent + time.perf_counter() - began
-            point = {"step": done, "tokens": done * BATCH * WINDOW, "loss": round(float(torch.stack(running).mean()), 4)}
+            point = {
+                "step": done,
+                "tokens": done * BATCH * WINDOW,
+                "loss": round(float(torch.stack(running).mean()), 4),
+            }
             if done % SAVE_EVERY == 0 or done == steps:
                 point["general_loss"] = round(general_loss(model, general, device), 4)
             curve.append(point)
@@ -229,7 +235,9 @@ def train(steps: int, seed: int, learning_rate: float, out: Path, stop_after: in
 def main() -> None:
     """Command line of the script."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=4_500, help="optimizer steps of 2,048 tokens (default: %(default)s)")
+    parser.add_argument(
+        "--steps", type=int, default=4_500, help="optimizer steps of 2,048 tokens (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--learning-rate", type=float, default=1e-2)
     parser.add_argument("--out", type=Path, default=OUT)

@@ -33,8 +33,8 @@ class Status(StrEnum):
 class Phase:
     """One phase of a run (load, adapt, train, evaluate, save) with its duration and the peaks inside it.
 
-    `peak_allocated_bytes` is what the allocator had in use at most: torch's caching allocator on CUDA, the
-    driver's on MPS, glibc's heap (and memory-mapped weights) on a CPU. It is the figure to compare methods by.
+    `peak_allocated_bytes` is what the allocator had in use at most: torch's allocator on CUDA and MPS,
+    glibc's heap (and memory-mapped weights) on a CPU. It is the figure to compare methods by.
     """
 
     name: str
@@ -84,7 +84,7 @@ class Training:
     precision: str  # "float32" or "bfloat16": the dtype of the computation
     trainable_dtype: str
     loss: str  # "labelled": logits computed where a label is; "full": at every position
-    foreign_cpu_cores: float | None = None  # cores that other processes kept busy meanwhile; > 0.2 disturbs a CPU's timing
+    foreign_cpu_cores: float | None = None  # cores that others kept busy; > 0.2 disturbs
     default_learning_rate: float | None = None  # the method's own; another was set where the two differ
 
 
@@ -119,7 +119,7 @@ class Evaluation:
 
 @dataclass
 class Data:
-    """The data a run saw: SHA-256 over all examples, sizes by split, and what always guessing the commonest label scores."""
+    """The data a run saw: SHA-256 over all examples, sizes by split, accuracy of always giving the commonest answer."""
 
     fingerprint: str
     sizes: dict[str, int]

@@ -25,7 +25,7 @@ EXAMPLES = "examples.jsonl"
 NON_FINITE = ("NaN", "Infinity", "-Infinity")
 
 
-class DamagedRecord(ValueError):  # noqa: N818 - what it is, not only that it is an error
+class DamagedRecord(ValueError):
     """A file of results that cannot be used; `path` says which, `reason` why."""
 
     def __init__(self, path: Path, reason: str) -> None:

@@ -50,7 +50,7 @@ def precomputes_reference(run: Run, dataset: Dataset) -> bool:
 
 @torch.no_grad()
 def with_reference(model: nn.Module, dataset: Dataset, tokenizer: Any, batch_size: int) -> Dataset:
-    """The rows with the summed log-probabilities of both completions under `model`, the base as it is before training."""
+    """The rows with both completions' summed log-probabilities under `model`, the base as it is before training."""
     model.eval()
     collate, device = PadRight(tokenizer.pad_token_id), inner_model(model).device
     for column, key in (("ref_chosen_logps", "chosen_ids"), ("ref_rejected_logps", "rejected_ids")):

@@ -7,7 +7,8 @@ quantised base. And with `train.loss=labelled` the logits of the prompt are not 
 has no way; `train.loss=full` is TRL's own loss, and a test holds the two to the same values.
 """
 
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, cast
 
 import torch
 from datasets import Dataset
@@ -84,7 +85,7 @@ class Measured:
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """The schedule over the budget, whatever unit that is in."""
-        self.lr_scheduler = scheduler(optimizer or self.optimizer, self.run.train, self.meter.progress)  # type: ignore[has-type]
+        self.lr_scheduler = scheduler(optimizer or self.optimizer, self.run.train, self.meter.progress)
         self._created_lr_scheduler = True
         return self.lr_scheduler
 
@@ -102,7 +103,9 @@ class Measured:
 class SftTrainer(Measured, Trainer):
     """Cross-entropy on the completion, averaged over the labelled tokens of an optimizer step."""
 
-    def __init__(self, run: Run, meter: StepMeter, arguments: dict[str, Any], model: nn.Module, rows: Dataset, tokenizer: Any):
+    def __init__(
+        self, run: Run, meter: StepMeter, arguments: dict[str, Any], model: nn.Module, rows: Dataset, tokenizer: Any
+    ):
         self.run, self.meter = run, meter
         collate = PadRight(tokenizer.pad_token_id)
         super().__init__(model, TrainingArguments(**arguments), collate, rows, callbacks=[meter])
@@ -125,7 +128,9 @@ class DpoTrainer(Measured, DPOTrainer):
 
     rows_per_example = 2  # the right completion and the rejected one
 
-    def __init__(self, run: Run, meter: StepMeter, arguments: dict[str, Any], model: nn.Module, rows: Dataset, tokenizer: Any):
+    def __init__(
+        self, run: Run, meter: StepMeter, arguments: dict[str, Any], model: nn.Module, rows: Dataset, tokenizer: Any
+    ):
         self.run, self.meter = run, meter
         known = "ref_chosen_logps" in rows.column_names
         config = DPOConfig(
@@ -157,7 +162,7 @@ class DpoTrainer(Measured, DPOTrainer):
         if self.precompute_ref_logps:
             reference = inputs["ref_chosen_logps"] - inputs["ref_rejected_logps"]
         else:
-            with torch.no_grad(), self.accelerator.unwrap_model(model).disable_adapter():
+            with torch.no_grad(), self._untouched(model):
                 ref_chosen, ref_rejected = completion_log_probs(model, batch).chunk(2)
             reference = ref_chosen - ref_rejected
         return -logsigmoid(self.beta * (chosen - rejected - reference)).mean()
@@ -168,9 +173,12 @@ class DpoTrainer(Measured, DPOTrainer):
     def _precompute_ref_logps(self, dataset: Dataset, *args: Any, **kwargs: Any) -> Dataset:
         return dataset  # the columns are there already
 
+    def _untouched(self, model: nn.Module) -> AbstractContextManager[None]:
+        return cast(Any, self.accelerator).unwrap_model(model).disable_adapter()
+
     def trained_tokens(self, inputs: dict[str, Tensor]) -> Tensor:
         """Number of completion tokens, right and rejected ones."""
         return inputs["completion_mask"].sum()
 
 
-TRAINERS = {"sft": SftTrainer, "dpo": DpoTrainer}
+TRAINERS: dict[str, Any] = {"sft": SftTrainer, "dpo": DpoTrainer}

@@ -1,0 +1,100 @@
+"""The configuration: every file composes to a checked run, says what it is, and is true of what it names."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+from tokenizers import Tokenizer
+
+from bench.app import plan
+from bench.config import Run
+from bench.data import tasks
+from bench.method import discover
+from bench.models.locate import resolve
+from bench.paths import conf_dir
+
+FILES = sorted(conf_dir().glob("*/*.yaml"))
+CHOICES = [file for file in FILES if file.parent.name != "experiment"]
+EXPERIMENTS = [file for file in FILES if file.parent.name == "experiment"]
+OFFLINE_TASKS = [f.stem for f in FILES if f.parent.name == "task" and OmegaConf.load(f)["source"] != "hub"]
+NEEDED = {"hub": ["model.path=owner/name"]}  # what a choice leaves to the user
+
+
+def _name(file: Path) -> str:
+    return f"{file.parent.name}={file.stem}"
+
+
+def _run(*overrides: str) -> Run:
+    (run,) = plan("run", overrides)
+    return run
+
+
+@pytest.mark.parametrize("file", CHOICES, ids=_name)
+def test_a_choice_composes_to_a_run_that_carries_its_name(file: Path):
+    run = _run(_name(file), *NEEDED.get(file.stem, []))
+    part = getattr(run, file.parent.name)
+    if file.parent.name == "method":
+        assert run.title() == file.stem
+    elif file.parent.name == "hardware":
+        assert part.device == file.stem
+    else:
+        assert part.name == file.stem
+
+
+@pytest.mark.parametrize("file", CHOICES, ids=_name)
+def test_a_choice_says_in_its_first_line_what_it_is(file: Path):
+    first = file.read_text(encoding="utf-8").splitlines()[0]
+    assert first.startswith("# ")
+    assert len(first) > 10
+
+
+@pytest.mark.parametrize("file", EXPERIMENTS, ids=_name)
+def test_the_command_at_the_head_of_an_experiment_plans_its_runs(file: Path):
+    package, command, *_ = file.read_text(encoding="utf-8").splitlines()
+    assert package == "# @package _global_"
+    program, verb, *overrides = shlex.split(command.removeprefix("# "))
+    assert (program, verb, overrides[0]) == ("tunebench", "sweep", _name(file))
+    runs = plan(verb, overrides)
+    assert {run.title() for run in runs} == _built_in()
+    assert len({run.run_id() for run in runs}) == len(runs) > len(_built_in())
+
+
+def _built_in() -> set[str]:
+    return {name for name, cls in discover().items() if cls.__module__.startswith("methods.")}
+
+
+def test_the_default_sweep_is_every_method_once():
+    runs = plan("sweep", [])
+    assert len(runs) == len(_built_in())
+    assert {run.title() for run in runs} == _built_in()
+    assert {(run.model.name, run.task.name, run.budget.name) for run in runs} == {("tiny-llama", "pydoc", "short")}
+
+
+def test_a_learning_rate_search_gives_every_method_the_same_trials_and_never_looks_at_the_test_split():
+    runs = plan("sweep", ["experiment=learning_rates"])
+    rates = {name: sorted(r.method.learning_rate for r in runs if r.title() == name) for name in _built_in()}
+    assert len({tuple(tried) for tried in rates.values()}) == 1
+    assert not any(run.measure.test for run in runs)
+
+
+@pytest.mark.parametrize("name", OFFLINE_TASKS)
+def test_a_task_s_kind_and_preferences_are_those_of_its_data(name: str):
+    task = _run(f"task={name}").task
+    data = tasks.load(task)
+    examples = data.train + data.validation + data.test
+    assert task.preferences == all(e.rejected is not None for e in examples)
+    assert (task.kind == "choice") == bool(data.choices)
+    assert (task.kind == "text") == all(e.prompt == "" for e in examples)
+
+
+@pytest.mark.parametrize("name", OFFLINE_TASKS)
+def test_no_prompt_of_an_offline_task_is_cut_for_the_embedded_model(name: str):
+    run = _run(f"task={name}")
+    tokenizer = Tokenizer.from_file(f"{resolve(run.model.path)}/tokenizer.json")
+    data = tasks.load(run.task)
+    longest = 0
+    for example in data.train + data.validation + data.test:
+        for answer in filter(None, (example.completion, example.rejected)):
+            longest = max(longest, len(tokenizer.encode(example.prompt + answer).ids) + 1)  # + the end of text
+    assert longest <= run.task.max_length
