@@ -63,7 +63,7 @@ class Method:
 
     name: str = ""  # a subclass sets it: `method=<name>`
     label: str = ""  # how tables call a named variant; empty: the name
-    learning_rate: float = 1e-3  # peak; each method's default was found by `experiment=learning_rates`
+    learning_rate: float = 1e-3  # peak; each method's default was found by a search sweep
     objective: str = "sft"  # "sft": cross-entropy on the completion; "dpo": direct preference optimisation
 
     def adapt(self, model: "nn.Module", context: Context) -> "nn.Module":

@@ -1,6 +1,11 @@
 """What the whole suite shares: tiny base models on disk. torch is imported by the fixtures, not by every test run."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
+
+from bench.method import Method
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +22,32 @@ def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory) -> str:
     from bench.models.tiny import tiny_model
 
     return tiny_model(tmp_path_factory.mktemp("tiny-gpt2"), "gpt2")
+
+
+@pytest.fixture(scope="session")
+def adapted(request: pytest.FixtureRequest) -> Callable[..., tuple[Any, Any]]:
+    """Makes a tiny `llama` or `gpt2` with a method on it (None: the untouched base), and its tokenizer.
+
+    What trains is moved away from its start by noise, because a fresh LoRA changes nothing.
+    """
+    import torch
+
+    from bench.config import Model
+    from bench.method import Context
+    from bench.models.load import info, load
+    from bench.models.tiny import TEXT
+
+    def make(architecture: str, method: Method | None, noise: float = 0.05) -> tuple[Any, Any]:
+        settings = Model(name="tiny", path=request.getfixturevalue(f"tiny_{architecture}"))
+        model, tokenizer = load(settings, "cpu", method.quantization() if method else None, torch.float32)
+        if method is None:
+            return model.eval(), tokenizer
+        torch.manual_seed(0)
+        model = method.adapt(model, Context(info(settings, "cpu"), tokenizer, TEXT[0], TEXT[1:]))
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.requires_grad:
+                    parameter.add_(noise * torch.randn_like(parameter))
+        return model.eval(), tokenizer
+
+    return make

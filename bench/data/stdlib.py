@@ -65,9 +65,14 @@ class Docstring:
     lines: tuple[int, int]  # first and last line in the source, counted from 1
 
     @property
+    def words(self) -> str:
+        """The text with every white space made a single one: what makes two docstrings equal."""
+        return " ".join(self.text.split())
+
+    @property
     def split(self) -> str:
         """`train`, `validation` or `test`, by a hash of the text: equal texts never meet across splits."""
-        bucket = _bucket(" ".join(self.text.split()))
+        bucket = _bucket(self.words)
         if bucket < _TEST_PERCENT:
             return "test"
         return "validation" if bucket < _TEST_PERCENT + _VALIDATION_PERCENT else "train"
@@ -136,21 +141,22 @@ def task_docstrings() -> tuple[Docstring, ...]:
     for source in sources():
         if source.module in MODULES:
             for docstring in docstrings(source):
-                by_text.setdefault(" ".join(docstring.text.split()), []).append(docstring)
+                by_text.setdefault(docstring.words, []).append(docstring)
     return tuple(same[0] for same in by_text.values() if len({d.module for d in same}) == 1)
 
 
 def without_held_out_docstrings(source: Source) -> str:
     """The file's text with every docstring cut that occurs in the task's validation or test split."""
-    held_out = _held_out_texts()
+    held_out = held_out_texts()
     lines = source.text.splitlines()
     for docstring in docstrings(source):
-        if " ".join(docstring.text.split()) in held_out:
+        if docstring.words in held_out:
             first, last = docstring.lines
             lines[first - 1 : last] = [re.sub(r"\S.*", "...", lines[first - 1], count=1)] + [""] * (last - first)
     return "\n".join(lines)
 
 
 @cache
-def _held_out_texts() -> frozenset[str]:
-    return frozenset(" ".join(d.text.split()) for d in task_docstrings() if d.split != "train")
+def held_out_texts() -> frozenset[str]:
+    """The words of every docstring in the task's validation and test split."""
+    return frozenset(d.words for d in task_docstrings() if d.split != "train")

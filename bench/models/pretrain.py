@@ -9,15 +9,18 @@ The committed model in `bench/models/embedded/tiny-llama/` is the output of the 
 
 The text has two parts, both without the validation and test docstrings of the `pydoc` task:
 the source files themselves, each behind a line with its path, and a help page for every docstring, which
-names the module before or after the text. The second part is what lets a prompt alone steer the model.
+names the module before or after the text. While the learning rate falls, half of every batch is help pages that end
+with the module: what the model is to be fine-tuned for, it should be able to do in another form, as people's base
+models are, or else a soft prompt has nothing to steer.
 """
 
 import argparse
 import json
 import logging
 import math
+import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -33,6 +36,7 @@ VOCABULARY = 2048
 END, PAD = "<|endoftext|>", "<|pad|>"
 WINDOW = 256  # tokens in a training sequence
 BATCH = 8
+ANNEALING = 0.4  # share of the steps over which the learning rate falls and half of each batch is help pages
 LOG_EVERY, SAVE_EVERY = 50, 500
 HELP_PAGES = (
     "{name}\n    {text}\n\nFILE\n    {path}\n\nMODULE\n    {module}\n",
@@ -41,18 +45,52 @@ HELP_PAGES = (
     "{text}\n\nfrom {module} import {name}\n",
 )
 
+CARD = """\
+# tiny-llama
+
+A Llama of {parameters:,} parameters (6 layers, width 128, 4 heads, tied embeddings) with its own byte-level BPE
+tokenizer of {vocabulary:,} entries, for benchmarks that must run without a network, an account or a GPU. It knows the
+text of the Python standard library and little else; do not use it for anything but measuring.
+
+**Data.** The standard library of CPython {python}: {texts:,} documents, {tokens:,} tokens. Source files (tests left
+out), and four help pages for every docstring, which name its module before or after the text. Left out: the validation
+and test docstrings of the task `pydoc`, and the files that measure forgetting (`bench/data/stdlib.py` has the rules).
+The text is under the PSF licence, https://docs.python.org/3/license.html.
+
+**Training.** `python -m bench.models.pretrain --seed {seed}`: {steps:,} steps of {batch} x {window} tokens ({seen:,} in
+all), Muon for the weight matrices and AdamW for the rest. The learning rate is {learning_rate:g}, and falls linearly to
+zero over the last 40% of the steps, in which half of each batch is help pages that end with the module. torch {torch},
+float32, two CPU cores; the weights are stored in bfloat16.
+
+**Loss** in nats per token: the mean of 50 training steps, and on the held-out files (`loss.json` has every point).
+
+| step | tokens | training | held-out files |
+|---:|---:|---:|---:|
+{rows}
+"""
+
 
 def documents() -> Iterator[str]:
     """The pre-training text: source files and help pages, nothing that a task or the forgetting probe holds out."""
-    held_out = {" ".join(d.text.split()) for d in stdlib.task_docstrings() if d.split != "train"}
     for source in stdlib.sources():
-        if stdlib.is_general_text(source):
-            continue
-        yield f"# Lib/{source.path}\n{stdlib.without_held_out_docstrings(source)}\n"
-        for docstring in stdlib.docstrings(source):
-            if " ".join(docstring.text.split()) in held_out:
-                continue
-            for page in HELP_PAGES:
+        if not stdlib.is_general_text(source):
+            yield f"# Lib/{source.path}\n{stdlib.without_held_out_docstrings(source)}\n"
+            yield from help_pages(source, HELP_PAGES)
+
+
+def annealing_documents() -> Iterator[str]:
+    """The help pages that end with the module, for the phase in which the learning rate falls."""
+    for source in stdlib.sources():
+        if not stdlib.is_general_text(source):
+            yield from (page.strip() for page in help_pages(source, (HELP_PAGES[0], HELP_PAGES[2])))
+
+
+def help_pages(source: stdlib.Source, pages: Sequence[str]) -> Iterator[str]:
+    """Every docstring of a file that is not held out, in each of the formats `pages`."""
+    held_out = stdlib.held_out_texts()
+    for docstring in stdlib.docstrings(source):
+        if docstring.words not in held_out:
+            for page in pages:
                 yield page.format(
                     name=docstring.name,
                     kind=docstring.kind,
@@ -111,14 +149,14 @@ def token_stream(tokenizer: PreTrainedTokenizerFast, texts: list[str], seed: int
     return torch.tensor(ids)
 
 
-def batch_at(stream: torch.Tensor, step: int, seed: int, device: torch.device) -> torch.Tensor:
-    """The `BATCH` windows of a step, [BATCH, WINDOW], without replacement inside an epoch."""
+def windows_at(stream: torch.Tensor, step: int, seed: int, count: int) -> torch.Tensor:
+    """`count` windows of the stream, [count, WINDOW], without replacement inside an epoch; a function of the step."""
     windows = len(stream) // WINDOW - 1
-    epoch, first = divmod(step * BATCH, windows - windows % BATCH)
+    epoch, first = divmod(step * count, windows - windows % count)
     generator = torch.Generator().manual_seed(seed * 1000 + epoch)
     offset = int(torch.randint(WINDOW, (1,), generator=generator))
-    chosen = torch.randperm(windows, generator=generator)[first : first + BATCH]
-    return torch.stack([stream[offset + w * WINDOW : offset + (w + 1) * WINDOW] for w in chosen.tolist()]).to(device)
+    chosen = torch.randperm(windows, generator=generator)[first : first + count]
+    return torch.stack([stream[offset + w * WINDOW : offset + (w + 1) * WINDOW] for w in chosen.tolist()])
 
 
 def _orthogonalise(
@@ -147,8 +185,8 @@ def optimizers(model: LlamaForCausalLM, learning_rate: float) -> list[torch.opti
 
 
 def rate(step: int, steps: int) -> float:
-    """Learning-rate factor: 50 steps up, constant, and linearly to zero over the last 40%."""
-    return min(1.0, (step + 1) / 50, max(0.0, (steps - step) / (0.4 * steps)))
+    """Learning-rate factor: 50 steps up, constant, and linearly to zero over the last `ANNEALING` of the steps."""
+    return min(1.0, (step + 1) / 50, max(0.0, (steps - step) / (ANNEALING * steps)))
 
 
 @torch.no_grad()
@@ -173,6 +211,7 @@ def train(steps: int, seed: int, learning_rate: float, out: Path, stop_after: in
     texts = list(documents())
     tokenizer = train_tokenizer(texts)
     stream = token_stream(tokenizer, texts, seed)
+    pages = token_stream(tokenizer, list(annealing_documents()), seed)
     general = torch.tensor(tokenizer(stdlib.general_text(), verbose=False)["input_ids"])
     log.info("%d documents, %d tokens, %d parameters", len(texts), len(stream), model.num_parameters())
 
@@ -188,7 +227,11 @@ def train(steps: int, seed: int, learning_rate: float, out: Path, stop_after: in
 
     began, running = time.perf_counter(), []
     for step in range(start, steps):
-        ids = batch_at(stream, step, seed, device)
+        if step < (1 - ANNEALING) * steps:
+            ids = windows_at(stream, step, seed, BATCH).to(device)
+        else:
+            halves = (windows_at(text, step, seed, BATCH // 2) for text in (stream, pages))
+            ids = torch.cat(list(halves)).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             loss = model(input_ids=ids, labels=ids).loss
         loss.backward()
@@ -229,7 +272,32 @@ def train(steps: int, seed: int, learning_rate: float, out: Path, stop_after: in
     model.to(torch.bfloat16).save_pretrained(out)
     tokenizer.save_pretrained(out)
     (out / "loss.json").write_text(json.dumps(curve, indent=0) + "\n")
+    (out / "README.md").write_text(card(curve, len(texts), len(stream), seed, learning_rate))
     checkpoint.unlink(missing_ok=True)
+
+
+def card(curve: list[dict[str, float]], texts: int, tokens: int, seed: int, learning_rate: float) -> str:
+    """The model card: what the model is, what it was trained on and how the loss fell."""
+    rows = [
+        f"| {p['step']:,} | {p['tokens']:,} | {p['loss']:.3f} | {p['general_loss']:.3f} |"
+        for p in curve
+        if "general_loss" in p
+    ]
+    return CARD.format(
+        parameters=new_model().num_parameters(),
+        vocabulary=VOCABULARY,
+        texts=texts,
+        tokens=tokens,
+        steps=curve[-1]["step"],
+        batch=BATCH,
+        window=WINDOW,
+        seen=curve[-1]["tokens"],
+        seed=seed,
+        learning_rate=learning_rate,
+        python=platform.python_version(),
+        torch=torch.__version__.split("+")[0],
+        rows="\n".join(rows),
+    )
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import torch
 from datasets import Dataset
+from peft import PeftModel
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 from transformers import Trainer, TrainingArguments
@@ -147,7 +148,7 @@ class DpoTrainer(Measured, DPOTrainer):
         for name, p in model.named_parameters():
             if name in masters:
                 p.data = masters[name]
-        if "ref" in getattr(model, "peft_config", {}):
+        if isinstance(model, PeftModel) and "ref" in model.peft_config:
             model.delete_adapter("ref")
 
     def compute_loss(

@@ -1,0 +1,222 @@
+"""Evaluation of a split: scores and outcomes against what a plain loop over the examples gives."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from bench.config import Measure, Task
+from bench.data.example import Example, TaskData
+from bench.data.tokens import Tokens, tokenise
+from bench.evaluate.scores import Outcome, decoding, evaluate
+from methods.full import Full
+from methods.lora import Lora
+from methods.prefix import Prefix
+from methods.prompt import Prompt
+
+CHOICES = (" json", " random", " text of words", " file")
+EXAMPLES = (
+    Example("a", "Which module does this docstring belong to?", " json", " random"),
+    Example("b", "Open the file.", " text of words", " file"),
+    Example("c", "Read", " file", " json"),
+    Example("d", "Return the number of words in the text, one by one, and then the lines.", " random", " file"),
+    Example("e", "one by one", " json", " text of words"),
+)
+CHOICE = Task(name="t", kind="choice", max_length=64)
+
+
+def data(examples=EXAMPLES, choices=CHOICES) -> TaskData:
+    return TaskData("Which module?", examples, examples, examples, choices)
+
+
+@torch.no_grad()
+def log_prob(model, tokenizer, prompt: str, completion: str) -> float:
+    """Summed log-probability, computed with all logits of a single row."""
+    (tokens,) = tokenise([Example("", prompt, completion)], tokenizer, 64)
+    ids = torch.tensor([tokens.prompt + tokens.completion])
+    logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0, -ids.shape[1] :].log_softmax(-1)
+    start = len(tokens.prompt) - 1
+    return sum(float(logits[start + i, token]) for i, token in enumerate(tokens.completion))
+
+
+def lengths(tokenizer) -> list[int]:
+    return [len(t.completion) for t in tokenise(EXAMPLES, tokenizer, 64)]
+
+
+@pytest.mark.parametrize("method", [None, Lora(), Prefix(virtual_tokens=4), Prompt(virtual_tokens=4)])
+def test_choices_as_a_plain_loop_would_score_them(method, adapted):
+    model, tokenizer = adapted("llama", method)
+    table = [{c: log_prob(model, tokenizer, e.prompt, c) for c in CHOICES} for e in EXAMPLES]
+    scores, outcomes = evaluate(model.train(), tokenizer, data(), EXAMPLES, CHOICE, Measure(eval_batch_size=8))
+    best = [max(row, key=row.__getitem__) for row in table]
+    right = [row[e.completion] for row, e in zip(table, EXAMPLES, strict=True)]
+    preferred = [row[e.completion] > row[e.rejected] for row, e in zip(table, EXAMPLES, strict=True)]
+    assert [o.prediction for o in outcomes] == best
+    assert [o.preferred for o in outcomes] == preferred
+    assert [o.loss for o in outcomes] == pytest.approx([-r for r in right], abs=1e-3)
+    assert scores.examples == 5
+    assert scores.loss == pytest.approx(-sum(right) / sum(lengths(tokenizer)), abs=1e-4)
+    assert {name: metric.value for name, metric in scores.metrics.items() if name != "macro_f1"} == {
+        "accuracy": sum(b == e.completion for b, e in zip(best, EXAMPLES, strict=True)) / 5,
+        "preference_accuracy": sum(preferred) / 5,
+    }
+    assert not model.training
+
+
+@pytest.mark.parametrize("kind", ["choice", "preference", "text", "generate"])
+def test_the_batch_size_changes_nothing_and_outcomes_keep_the_split_s_order(kind: str, adapted):
+    model, tokenizer = adapted("llama", None)
+    task = replace(CHOICE, kind=kind)
+    whole, first = evaluate(model, tokenizer, data(), EXAMPLES, task, Measure(eval_batch_size=100, max_new_tokens=4))
+    parts, second = evaluate(model, tokenizer, data(), EXAMPLES, task, Measure(eval_batch_size=2, max_new_tokens=4))
+    assert [o.example for o in first] == [o.example for o in second] == list(EXAMPLES)
+    assert whole.loss == pytest.approx(parts.loss, abs=1e-5)
+    assert whole.metrics == parts.metrics
+    assert [(o.prediction, o.preferred) for o in first] == [(o.prediction, o.preferred) for o in second]
+
+
+def test_choices_are_scored_once_whatever_the_kind(adapted):
+    model, tokenizer = adapted("gpt2", None)
+    chosen, _ = evaluate(model, tokenizer, data(), EXAMPLES, CHOICE, Measure())
+    read, _ = evaluate(model, tokenizer, data(), EXAMPLES, replace(CHOICE, kind="preference"), Measure())
+    assert read.loss == pytest.approx(chosen.loss, abs=1e-5)
+    assert read.metrics["preference_accuracy"] == chosen.metrics["preference_accuracy"]
+    assert chosen.metrics.keys() == {"accuracy", "macro_f1", "preference_accuracy"}
+    assert read.metrics.keys() == {"preference_accuracy"}
+
+
+def test_a_text_has_a_loss_alone(adapted):
+    model, tokenizer = adapted("llama", None)
+    texts = tuple(Example(e.id, "", e.prompt) for e in EXAMPLES)
+    task = replace(CHOICE, kind="text", preferences=False)
+    scores, outcomes = evaluate(model, tokenizer, data(texts, ()), texts, task, Measure(eval_batch_size=2))
+    sums = [log_prob(model, tokenizer, "", e.completion) for e in texts]
+    tokens = sum(len(t.completion) for t in tokenise(texts, tokenizer, 64))
+    assert scores.loss == pytest.approx(-sum(sums) / tokens, abs=1e-4)
+    assert scores.metrics == {}
+    assert {(o.correct, o.prediction, o.preferred) for o in outcomes} == {(None, None, None)}
+
+
+def test_progress_is_told_up_to_the_last_example(adapted):
+    model, tokenizer = adapted("llama", None)
+    told: list[tuple[int, int]] = []
+    evaluate(model, tokenizer, data(), EXAMPLES, CHOICE, Measure(eval_batch_size=8), lambda *n: told.append(n))
+    assert told == [(2, 5), (4, 5), (5, 5)]
+
+
+def test_the_longest_rows_come_first(adapted):
+    model, tokenizer = adapted("llama", None)
+    widths = []
+    handle = model.register_forward_pre_hook(lambda m, a, k: widths.append(k["input_ids"].shape[1]), with_kwargs=True)
+    evaluate(
+        model, tokenizer, data(), EXAMPLES, replace(CHOICE, kind="text", preferences=False), Measure(eval_batch_size=1)
+    )
+    handle.remove()
+    assert widths == sorted(widths, reverse=True)
+    assert len(set(widths)) > 2
+
+
+ANSWERS = (
+    Example("1", "Open the file", " one text", " x"),
+    Example("2", "Return the number of words in", " by lines", " x"),
+    Example("3", "Read the file", " words", " x"),
+)
+GENERATE = Task(name="g", kind="generate", max_length=64)
+
+
+@pytest.fixture(scope="module")
+def knowing(adapted):
+    """A model that has learned the first two answers by heart."""
+    model, tokenizer = adapted("llama", Full(), noise=0.0)
+    rows = [t.prompt + t.completion for t in tokenise(ANSWERS[:2], tokenizer, 64)]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(40):
+        loss = sum(model(input_ids=torch.tensor([row]), labels=torch.tensor([row])).loss for row in rows)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return model.requires_grad_(False), tokenizer
+
+
+def test_what_was_learned_by_heart_is_generated_exactly(knowing):
+    model, tokenizer = knowing
+    assert len({len(t.prompt) for t in tokenise(ANSWERS, tokenizer, 64)}) > 1
+    scores, outcomes = evaluate(model, tokenizer, data(ANSWERS, ()), ANSWERS, GENERATE, Measure(max_new_tokens=20))
+    assert [o.prediction for o in outcomes[:2]] == [" one text", " by lines"]
+    assert [o.correct for o in outcomes] == [True, True, False]
+    assert scores.metrics["exact_match"].value == pytest.approx(2 / 3)
+    assert outcomes[0].loss < 0.5 < outcomes[2].loss
+
+
+def test_generation_is_greedy_stops_at_its_limit_and_inherits_nothing(knowing):
+    model, tokenizer = knowing
+    inherited = model.generation_config
+    model.generation_config = type(inherited)(
+        do_sample=True, temperature=5.0, max_new_tokens=1, bos_token_id=0, eos_token_id=0, pad_token_id=1
+    )
+    _, outcomes = evaluate(model, tokenizer, data(ANSWERS, ()), ANSWERS, GENERATE, Measure(max_new_tokens=20))
+    _, cut = evaluate(model, tokenizer, data(ANSWERS, ()), ANSWERS, GENERATE, Measure(max_new_tokens=2))
+    model.generation_config = inherited
+    assert [o.prediction for o in outcomes[:2]] == [" one text", " by lines"]
+    first = tokenizer.decode(tokenizer(" one text")["input_ids"][:2])
+    assert cut[0].prediction == first
+
+
+def test_prompts_of_one_length_are_generated_together(knowing):
+    model, tokenizer = knowing
+    twice = (ANSWERS[0], replace(ANSWERS[0], id="again"), ANSWERS[1])
+    batches = []
+    generate = model.generate
+
+    def watched(**arguments):
+        batches.append((tuple(arguments["input_ids"].shape), bool(arguments["attention_mask"].all())))
+        return generate(**arguments)
+
+    model.generate = watched
+    try:
+        evaluate(model, tokenizer, data(twice, ()), twice, GENERATE, Measure(max_new_tokens=4))
+    finally:
+        del model.generate
+    lengths = [len(t.prompt) for t in tokenise(twice, tokenizer, 64)]
+    assert batches == [((2, lengths[0]), True), ((1, lengths[2]), True)]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "correct", "preferred"),
+    [
+        (Outcome(EXAMPLES[0], 3.0, 2, prediction=" json", preferred=False), 1, 0),
+        (Outcome(EXAMPLES[0], 3.0, 2, prediction="json \n"), 1, None),
+        (Outcome(EXAMPLES[0], 3.0, 2, prediction=" random", preferred=True), 0, 1),
+        (Outcome(EXAMPLES[0], 3.0, 2, preferred=True), 1, 1),
+        (Outcome(EXAMPLES[0], 3.0, 2), None, None),
+    ],
+)
+def test_a_line_of_the_examples_file(outcome: Outcome, correct: int | None, preferred: int | None):
+    assert outcome.line() == {
+        "id": "a",
+        "correct": correct,
+        "prediction": outcome.prediction,
+        "answer": " json",
+        "loss": 1.5,
+        "preferred": preferred,
+    }
+
+
+def test_the_record_says_how_answers_are_made():
+    assert decoding(CHOICE, Measure()) == {"method": "highest summed log-probability among the choices"}
+    assert decoding(GENERATE, Measure(max_new_tokens=9)) == {"method": "greedy", "max_new_tokens": 9}
+    assert decoding(replace(CHOICE, kind="text"), Measure()) == {}
+
+
+def test_a_choice_that_is_cut_with_its_prompt_still_scores_whole(adapted):
+    """The choices are scored in full even where `max_length` leaves the prompt little room."""
+    model, tokenizer = adapted("llama", None)
+    task = replace(CHOICE, max_length=8)
+    (short,) = tokenise(EXAMPLES[3:4], tokenizer, 8)
+    assert len(short.prompt) < 8
+    _, (outcome,) = evaluate(model, tokenizer, data(), EXAMPLES[3:4], task, Measure())
+    ids = Tokens(short.prompt, short.completion)
+    logits = model(input_ids=torch.tensor([ids.prompt + ids.completion])).logits[0].log_softmax(-1)
+    expected = -sum(float(logits[len(ids.prompt) - 1 + i, t]) for i, t in enumerate(ids.completion))
+    assert outcome.tokens == len(ids.completion)
+    assert outcome.loss == pytest.approx(expected, abs=1e-4)
