@@ -114,14 +114,14 @@ QUALITY = (
     ),
 )
 COSTS = (
-    Column("forgetting_nats", "forgetting", _forgetting, digits="+.3f", better=-1, quality=True, rank=3),
-    Column("peak_load_bytes", "mem. load", _peak("load"), better=-1, kind="memory", rank=7),
+    Column("forgetting_nats", "forgetting", _forgetting, digits="+.3f", better=-1, quality=True, rank=4),
+    Column("peak_load_bytes", "mem. load", _peak("load"), better=-1, kind="memory", rank=4),
     Column("peak_train_bytes", "mem. train", _peak("train"), better=-1, kind="memory", rank=1),
-    Column("peak_evaluate_bytes", "mem. eval", _peak("evaluate"), better=-1, kind="memory", rank=8),
+    Column("peak_evaluate_bytes", "mem. eval", _peak("evaluate"), better=-1, kind="memory", rank=4),
     Column(
         "tokens_per_s", "tokens/s", _training("tokens_per_s"), digits=",.0f", better=1, kind="throughput", rank=1,
     ),
-    Column("step_median_s", "step", _step, unit="ms", scale=1e3, digits=",.1f", better=-1, kind="timing", rank=5),
+    Column("step_median_s", "step", _step, unit="ms", scale=1e3, digits=",.1f", better=-1, kind="timing", rank=7),
     Column("train_s", "train", _training("seconds"), unit="s", digits=",.1f", better=-1, kind="timing", rank=3),
     Column("train_energy_j", "energy", _energy, unit="J", digits=",.0f", better=-1, rank=6),
     Column(
@@ -134,7 +134,7 @@ COSTS = (
 )
 PARAMETERS = (
     Column("trainable_parameters", "trainable", _trainable, digits=",.0f", exact=True, rank=2),
-    Column("trainable_percent", "share", _trainable_percent, unit="%", digits="significant", exact=True, rank=6),
+    Column("trainable_percent", "share", _trainable_percent, unit="%", digits="significant", exact=True, rank=8),
 )
 # fmt: on
 

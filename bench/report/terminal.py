@@ -1,4 +1,8 @@
-"""A table on the terminal, fitted to its width: the least important columns go first, and are named."""
+"""A table on the terminal, fitted to its width.
+
+What is too wide for one table becomes two, what a method gives and what it costs. Where that does not help, the
+least important columns go first, and are named.
+"""
 
 import io
 import shutil
@@ -12,6 +16,7 @@ from bench.report.table import Row, SectionTable, Table, build
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table as RichTable
 
 WIDTH = 120  # where the width is unknown, as in a pipe
 PADDING = 2  # blanks between two columns
@@ -51,9 +56,12 @@ def show(table: Table, console: "Console") -> None:
     from rich.text import Text
 
     for number, section in enumerate(table.sections):
-        columns, left_out = fit(section, console.width)
         console.print(*[""] * bool(number), Text(section.title, style="bold"), sep="\n")
-        console.print(_rich_table(section, columns, console.width))
+        left_out: list[Column] = []
+        for place, block in enumerate(blocks(section, console)):
+            columns, missing = fit(section, block, console, ends=place == 0)
+            left_out += missing
+            console.print(*[""] * bool(place), _rich_table(section, columns, console.width, ends=place == 0), sep="\n")
         for name, text in section.caption.items():
             console.print(Text.assemble((f"{name}: ", "bold"), text, style="dim"))
         notes = list(section.notes)
@@ -64,12 +72,28 @@ def show(table: Table, console: "Console") -> None:
             console.print(Padding(Text(note, style="dim"), (0, 0, 0, 2)))
 
 
-def fit(section: SectionTable, width: int) -> tuple[list[Column], list[Column]]:
-    """The columns that fit into `width` characters, in order, and those left out."""
-    kept, left_out = list(section.shown), list[Column]()
-    fixed = max(len(row.label) for row in section.rows) + len("n") + 3 * PADDING
-    fixed += min(_status_width(width), max(len("status"), *(len(row.outcome) for row in section.rows)))
-    while kept and fixed + sum(_width(section, column) + PADDING for column in kept) > width:
+def blocks(section: SectionTable, console: "Console") -> list[list[Column]]:
+    """All columns as one block if they fit the console's width, else quality and cost apart."""
+    columns = list(section.shown)
+    if not fit(section, columns, console, ends=True)[1]:
+        return [columns]
+    halves = [c for c in columns if c.quality], [c for c in columns if not c.quality]
+    return [half for half in halves if half]
+
+
+def fit(
+    section: SectionTable, columns: list[Column], console: "Console", ends: bool
+) -> tuple[list[Column], list[Column]]:
+    """The columns that fit the console's width, in order, and those left out.
+
+    `ends` says that the number of seeds and the status stand at the end of the line.
+    """
+    kept, left_out = list(columns), list[Column]()
+    unlimited = console.options.update(width=10_000)
+    while kept:
+        table = _rich_table(section, kept, console.width, ends)
+        if console.measure(table, options=unlimited).maximum <= console.width:
+            break
         last = max(reversed(kept), key=lambda column: column.rank)
         kept.remove(last)
         left_out.insert(0, last)
@@ -91,12 +115,7 @@ def _header(column: Column) -> str:
     return "\n".join([*column.title.split(), *([column.unit] if column.unit else [])])
 
 
-def _width(section: SectionTable, column: Column) -> int:
-    lines = _header(column).split("\n")
-    return max(len(text) for text in [*lines, *(_text(row, column) for row in section.rows)])
-
-
-def _rich_table(section: SectionTable, columns: list[Column], width: int) -> object:
+def _rich_table(section: SectionTable, columns: list[Column], width: int, ends: bool) -> "RichTable":
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -105,10 +124,11 @@ def _rich_table(section: SectionTable, columns: list[Column], width: int) -> obj
     made.add_column("method", no_wrap=True, vertical="top")
     for column in columns:
         made.add_column(_header(column), justify="right", no_wrap=True)
-    made.add_column("n", justify="right")
-    made.add_column("status", overflow="fold", max_width=_status_width(width))
+    if ends:
+        made.add_column("n", justify="right")
+        made.add_column("status", overflow="fold", max_width=_status_width(width))
     for row in section.rows:
         cells = [Text(_text(row, c), style="bold green" if row.cells[c.key].best else "") for c in columns]
         style = "dim" if row.group.base or not row.group.ok else ""
-        made.add_row(Text(row.label), *cells, str(row.seeds), Text(row.outcome), style=style)
+        made.add_row(Text(row.label), *cells, *((str(row.seeds), Text(row.outcome)) if ends else ()), style=style)
     return made

@@ -13,7 +13,7 @@ from rich.console import Console
 from bench.records.schema import Record, Status
 from bench.report.formats import FORMATS
 from bench.report.table import Table, build
-from bench.report.terminal import fit, print_table, render, render_terminal
+from bench.report.terminal import blocks, fit, print_table, render, render_terminal
 
 Make = Callable[..., Record]
 NASTY = '=HYPERLINK("x")|<b>&{a}_b%$#~^\\ ±'
@@ -166,19 +166,29 @@ def test_the_terminal_table_fits_and_names_what_it_leaves_out(table: Table, widt
     grid = text[: text.index("Model:")]
     assert all(label in grid for label in ("base", "lora", "sft", "prompt", "loss", "0.500 ±0.248", "crashed"))
     assert "…" not in grid, "no value is cut"
-    kept, left_out = fit(table.sections[0], width)
-    assert [*kept, *left_out] != []
-    assert sorted(c.key for c in [*kept, *left_out]) == sorted(c.key for c in table.sections[0].shown)
+    section, console = table.sections[0], Console(width=width)
+    parts = [fit(section, block, console, ends=i == 0) for i, block in enumerate(blocks(section, console))]
+    left_out = [column for _, missing in parts for column in missing]
+    everything = [column.key for kept, missing in parts for column in [*kept, *missing]]
+    assert sorted(everything) == sorted(c.key for c in section.shown)
     said = " ".join(text.split())
     assert ("Left out for want of width" in said) == bool(left_out)
     assert all(column.key in said for column in left_out)
 
 
 def test_the_narrow_table_keeps_what_matters_most(table: Table) -> None:
-    kept, _ = fit(table.sections[0], 100)
-    keys = [column.key for column in kept]
-    assert {"validation_loss_nats", "test_accuracy", "peak_train_bytes", "tokens_per_s"} <= set(keys)
-    assert keys == [c.key for c in table.sections[0].shown if c.key in keys], "in the usual order"
+    section, console = table.sections[0], Console(width=80)
+    keys = [c.key for i, block in enumerate(blocks(section, console)) for c in fit(section, block, console, i == 0)[0]]
+    peaks = {"peak_load_bytes", "peak_train_bytes", "peak_evaluate_bytes"}
+    assert peaks | {"validation_loss_nats", "test_accuracy", "trainable_parameters", "tokens_per_s"} <= set(keys)
+    assert "checkpoint_bytes" in keys
+
+
+def test_a_wide_table_is_one_block_and_a_narrow_one_two(table: Table) -> None:
+    assert len(blocks(table.sections[0], Console(width=300))) == 1
+    quality, cost = blocks(table.sections[0], Console(width=80))
+    assert all(column.quality for column in quality)
+    assert not any(column.quality for column in cost)
 
 
 def test_print_table_writes_to_the_console_it_is_given(make: Make) -> None:
