@@ -13,7 +13,7 @@ import importlib.metadata
 import pkgutil
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 if TYPE_CHECKING:
     from torch import nn
@@ -61,10 +61,12 @@ class Method:
     another method (a field named `adapter`).
     """
 
+    # "sft": cross-entropy on the completion; "dpo": direct preference optimisation, with a field `beta`
+    objective: ClassVar[str] = "sft"
+
     name: str = ""  # a subclass sets it: `method=<name>`
     label: str = ""  # how tables call a named variant; empty: the name
     learning_rate: float = 1e-3  # peak; each method's default was found by a search sweep
-    objective: str = "sft"  # "sft": cross-entropy on the completion; "dpo": direct preference optimisation
 
     def adapt(self, model: "nn.Module", context: Context) -> "nn.Module":
         """Return the model to train. Parameters that train have `requires_grad`, all others have not.
@@ -125,6 +127,8 @@ def register(cls: M) -> M:
         raise PluginError(f"{where}: a method must derive from bench.method.Method")
     if "__dataclass_fields__" not in cls.__dict__:
         raise PluginError(f"{where}: put @dataclass below @register, or its fields are not hyper-parameters")
+    if cls.objective == "dpo" and "beta" not in cls.__dataclass_fields__:
+        raise PluginError(f"{where}: a method of the objective dpo needs a field `beta`")
     name = cls.name
     if name == BASE or not name.replace("-", "").isalnum() or name != name.lower():
         raise PluginError(f"{where}: {name!r} cannot name a method; use lower-case letters, digits and '-'")

@@ -1,7 +1,7 @@
 """DPO: learn from pairs of a right and a wrong answer, with any adapter."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.method import Context, Method, ModelInfo, Quantization, register
 from methods.lora import Lora
@@ -19,9 +19,10 @@ class Dpo(Method):
     Secretly a Reward Model", 2023, arXiv:2305.18290.
     """
 
+    objective: ClassVar[str] = "dpo"
+
     name: str = "dpo"
     learning_rate: float = 5e-3
-    objective: str = "dpo"
     beta: float = 0.1  # how strongly the model is held to the reference
     adapter: Method = field(default_factory=Lora)  # what trains; its own learning rate is not used
 

@@ -51,7 +51,7 @@ class StepMeter(TrainerCallback):
     log: Path
     send: Send
     steps: list[Step] = field(default_factory=list)
-    elapsed: float = 0.0  # seconds of step time by the host's clock
+    elapsed: float = 0.0  # seconds of step time by the host's clock; on CUDA only a budget in seconds makes it wait
 
     def __post_init__(self) -> None:
         self.clock = StepClock(self.device)
@@ -79,19 +79,27 @@ class StepMeter(TrainerCallback):
         """Start watching what else the machine does."""
         self.foreign.start()
 
-    def on_step_begin(self, *_: Any, **__: Any) -> None:
-        """Start the clock."""
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Start the clock, and note the learning rate, which the schedule changes before the step's end."""
+        self._learning_rate = kwargs["optimizer"].param_groups[0]["lr"]
         self._began = time.perf_counter()
         self.clock.start()
+
+    def on_optimizer_step(self, *_: Any, **__: Any) -> None:
+        """Stop the clock, before the schedule asks how much of the budget is spent."""
+        if self.total_steps is None and self.device == "cuda":
+            torch.cuda.synchronize()  # the host runs ahead of the device, whose seconds are the budget
+        self.clock.stop()
+        self.elapsed += time.perf_counter() - self._began
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
-        """Stop the clock, and the training if the budget is spent."""
-        self.clock.stop()
-        self.elapsed += time.perf_counter() - self._began
+        """Close the step, and end the training if the budget is spent."""
         assert self._open is not None
-        self._open.learning_rate = kwargs["optimizer"].param_groups[0]["lr"]
+        self._open.learning_rate = self._learning_rate
         self.steps.append(self._open)
         self._open = None
         done = len(self.steps)
@@ -108,9 +116,10 @@ class StepMeter(TrainerCallback):
 
     def _report(self, done: int) -> None:
         loss = float(self.steps[-1].loss)
-        event = {"event": "step", "step": done, "steps": self.total_steps, "loss": loss, "seconds": self.elapsed}
+        seconds = sum(self.clock.times())
+        event = {"event": "step", "step": done, "steps": self.total_steps, "loss": loss, "seconds": seconds}
         tokens = float(torch.stack([step.tokens for step in self.steps]).sum())
-        self.send(event | {"tokens_per_s": tokens / self.elapsed, "budget": self.progress(done)})
+        self.send(event | {"tokens_per_s": tokens / seconds, "budget": self.progress(done)})
         if not math.isfinite(loss):
             self.flush()
             raise Diverged(f"the loss became {loss} at step {done}")
