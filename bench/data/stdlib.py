@@ -10,8 +10,10 @@ Python versions; every record therefore carries the fingerprint of the data that
 
 import ast
 import hashlib
+import os
 import re
 import sysconfig
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -34,6 +36,7 @@ _SKIPPED_FOLDERS = {
     "turtledemo",
     "__pycache__",
 }
+_HOLDS_DEFINITIONS = (ast.stmt, ast.ExceptHandler, ast.match_case)
 _GENERAL_TEXT_PERCENT = 4
 _TEST_PERCENT, _VALIDATION_PERCENT = 25, 15
 _SHORTEST_DOCSTRING = 30  # characters; below this a docstring says nothing of its module
@@ -90,11 +93,14 @@ def sources() -> tuple[Source, ...]:
         ValueError: the interpreter has no library of source files (a zipped or stripped installation).
     """
     root = Path(sysconfig.get_path("stdlib"))
-    found = []
-    for path in sorted(root.rglob("*.py")):
-        relative = path.relative_to(root)
-        if _SKIPPED_FOLDERS.isdisjoint(relative.parts):
-            found.append(Source(relative.as_posix(), path.read_text(encoding="utf-8", errors="replace")))
+    paths: list[Path] = []
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if name not in _SKIPPED_FOLDERS]
+        paths += [Path(folder, name) for name in files if name.endswith(".py")]
+    found = [
+        Source(path.relative_to(root).as_posix(), path.read_text(encoding="utf-8", errors="replace"))
+        for path in sorted(paths)
+    ]
     missing = set(MODULES) - {source.module for source in found}
     if missing:
         raise ValueError(f"the Python standard library at {root} lacks the source of {', '.join(sorted(missing))}")
@@ -118,7 +124,7 @@ def docstrings(source: Source) -> Iterator[Docstring]:
     except (SyntaxError, ValueError):
         return
     module_name = source.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Module):
             kind, name = "module", module_name
         elif isinstance(node, ast.ClassDef):
@@ -132,6 +138,15 @@ def docstrings(source: Source) -> Iterator[Docstring]:
             literal = node.body[0]
             lines = (literal.lineno, literal.end_lineno or literal.lineno)
             yield Docstring(source.module, source.path, name, kind, text, lines)
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """The module and everything in it that can hold a definition, breadth first; expressions cannot, and are many."""
+    waiting: deque[ast.AST] = deque([tree])
+    while waiting:
+        node = waiting.popleft()
+        waiting += [child for child in ast.iter_child_nodes(node) if isinstance(child, _HOLDS_DEFINITIONS)]
+        yield node
 
 
 @cache
