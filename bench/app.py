@@ -32,6 +32,7 @@ from bench.paths import conf_dir
 from bench.sweep import carry_out, validation_loss
 
 _HYDRAS_OWN = ("-", "hydra.", "hydra/")  # how an argument begins that only Hydra's own main understands
+_INSTEAD_OF_A_RUN = {"-m", "--multirun", "-c", "--cfg", "-i", "--info", "-sc", "--shell-completion"}  # one at most
 
 
 class UserError(Exception):
@@ -153,6 +154,10 @@ def _run(overrides: list[Override]) -> Run:
             errors += _apply(whole, override)
     if errors:
         raise UserError("\n".join(errors))
+    return _checked(whole)
+
+
+def _checked(whole: DictConfig) -> Run:
     run = _typed(whole)
     found = run.errors() + _model_errors(run)
     if found:
@@ -236,14 +241,17 @@ def _hydra(command: str, arguments: Sequence[str]) -> int:
     codes: list[int] = []
 
     def job(whole: DictConfig) -> float | None:
-        run = _typed(whole)
-        errors = run.errors() + _model_errors(run)
-        if errors:
-            raise UserError("\n".join(errors))
+        try:
+            run = _checked(whole)
+        except UserError as error:  # a launcher would show it with a traceback, and a sweep the first one alone
+            print(error, file=sys.stderr)
+            codes.append(2)
+            return None
         codes.append(carry_out([run]))
         return validation_loss(run)
 
-    multirun = ["--multirun"] if command == "sweep" and "--multirun" not in arguments and "-m" not in arguments else []
+    flags = {argument.partition("=")[0] for argument in arguments}
+    multirun = ["--multirun"] if command == "sweep" and _INSTEAD_OF_A_RUN.isdisjoint(flags) else []
     sys.argv = ["tunebench", *multirun, *arguments]
     hydra_main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)()
     return max(codes, default=0)

@@ -39,7 +39,7 @@ def _example(docstring: stdlib.Docstring, seed: int) -> Example:
     wrong = random.Random(f"{seed}:{docstring.text}").choice([m for m in stdlib.MODULES if m != docstring.module])
     return Example(
         id=key,
-        prompt=f"{INSTRUCTION}\n\n{_beginning(docstring.text)}\n\nModule:",
+        prompt=f"{INSTRUCTION}\n\n{_beginning(docstring.text)}\n\nThis docstring belongs to the module:",
         completion=f" {docstring.module}",
         rejected=f" {wrong}",
     )

@@ -117,8 +117,13 @@ def general_text() -> str:
     return "\n\n".join(source.text for source in sources() if is_general_text(source))
 
 
-def docstrings(source: Source) -> Iterator[Docstring]:
-    """The docstrings of one file in source order; a file that this interpreter cannot parse has none."""
+@cache
+def docstrings(source: Source) -> tuple[Docstring, ...]:
+    """The docstrings of one file, outer ones first; a file that this interpreter cannot parse has none."""
+    return tuple(_parsed(source))
+
+
+def _parsed(source: Source) -> Iterator[Docstring]:
     try:
         tree = ast.parse(source.text)
     except (SyntaxError, ValueError):

@@ -32,18 +32,19 @@ def test_every_split_has_every_module(pydoc_data: TaskData):
 
 def test_a_prompt_asks_shows_the_beginning_and_ends_before_the_answer(pydoc_data: TaskData):
     texts = {f"{d.path}:{d.name}:{d.lines[0]}": d.text for d in stdlib.task_docstrings()}
+    (end,) = {e.prompt.rpartition("\n\n")[2] for e in pydoc_data.train}
+    assert end.endswith("odule:")
     cut = 0
     for example in pydoc_data.test:
-        question, text = example.prompt.removesuffix("\n\nModule:").split("\n\n", 1)
-        assert question == pydoc_data.instruction
         whole = texts[example.id]
-        cut += text != whole
+        text = example.prompt.removeprefix(f"{pydoc_data.instruction}\n\n").removesuffix(f"\n\n{end}")
+        assert example.prompt == f"{pydoc_data.instruction}\n\n{text}\n\n{end}"
         if text != whole:
+            cut += 1
             assert whole.startswith(text.removesuffix(" ...").rstrip())
             assert text.endswith(" ...")
             assert 120 < len(text) <= 244
             assert len(whole) > 240
-        assert example.prompt.endswith("\n\nModule:")
     assert 0 < cut < len(pydoc_data.test)
 
 
@@ -99,4 +100,4 @@ def test_sizes_cut_the_splits_from_their_beginning(pydoc_data: TaskData):
 @pytest.mark.parametrize("text", ["One line.", "x" * 240])
 def test_a_short_text_is_shown_whole(text: str):
     docstring = stdlib.Docstring("json", "json/a.py", "f", "function", text, (3, 3))
-    assert pydoc._example(docstring, 0).prompt == f"{pydoc.INSTRUCTION}\n\n{text}\n\nModule:"
+    assert f"\n\n{text}\n\n" in pydoc._example(docstring, 0).prompt
