@@ -22,7 +22,7 @@ class Dpo(Method):
     objective: ClassVar[str] = "dpo"
 
     name: str = "dpo"
-    learning_rate: float = 5e-3
+    learning_rate: float = 3e-3
     beta: float = 0.1  # how strongly the model is held to the reference
     adapter: Method = field(default_factory=Lora)  # what trains; its own learning rate is not used
 

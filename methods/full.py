@@ -18,7 +18,7 @@ class Full(Method):
     """
 
     name: str = "full"
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
 
     def adapt(self, model: "nn.Module", context: Context) -> "nn.Module":
         """Unfreeze all weights, in float32."""

@@ -20,7 +20,7 @@ class Lora(Method):
     """
 
     name: str = "lora"
-    learning_rate: float = 5e-3
+    learning_rate: float = 1e-2
     rank: int = 8
     alpha: float = 16.0  # the update is scaled by alpha / rank
     dropout: float = 0.0  # of the update's input

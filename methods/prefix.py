@@ -22,7 +22,7 @@ class Prefix(Method):
     """
 
     name: str = "prefix"
-    learning_rate: float = 3e-2
+    learning_rate: float = 1e-1
     virtual_tokens: int = 16
     init: str = "text"  # text: keys and values of the task's instruction and examples | random
 

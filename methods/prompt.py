@@ -19,7 +19,7 @@ class Prompt(Method):
     """
 
     name: str = "prompt"
-    learning_rate: float = 1e-1
+    learning_rate: float = 3e-1
     virtual_tokens: int = 16
     init: str = "text"  # text: of the task's instruction and examples | vocabulary: of random tokens | random
 

@@ -19,7 +19,7 @@ class PTuning(Method):
     """
 
     name: str = "ptuning"
-    learning_rate: float = 1e-2
+    learning_rate: float = 1e-1
     virtual_tokens: int = 16
     hidden_size: int = 0  # of the network, three linear layers; 0: that of the model's embeddings
 

@@ -9,7 +9,7 @@ import pytest
 from bench.data import stdlib
 from bench.data.example import TaskData
 from bench.data.stdlib import Docstring, Source
-from bench.models.pretrain import documents
+from bench.models.pretrain import annealing_documents, documents
 
 LONG = "Return how many lines the file has, and close it."
 CODE = f'''"""A module that says what it is for."""
@@ -126,6 +126,15 @@ def test_pretraining_shows_no_held_out_docstring(pydoc_data: TaskData, pretraini
     held_out = {flat(d.text) for d in stdlib.task_docstrings() if f"{d.path}:{d.name}:{d.lines[0]}" in ids}
     assert len(held_out) == len(ids) > 600
     assert [text for text in held_out if text in pretraining_text] == []
+
+
+def test_annealing_shows_pages_of_the_pretraining_text_that_end_with_their_module(pretraining_text: str):
+    shown = set(pretraining_text.splitlines())
+    pages = [flat(page) for page in annealing_documents()]
+    assert len(pages) > 5000
+    assert set(pages) <= shown
+    names = {source.module for source in stdlib.sources()}
+    assert all(page.rpartition(" ")[2] in names for page in pages)
 
 
 def test_pretraining_shows_the_training_docstrings(pydoc_data: TaskData, pretraining_text: str):

@@ -117,9 +117,9 @@ def test_the_longest_rows_come_first(adapted):
 
 
 ANSWERS = (
-    Example("1", "Open the file", " one text", " x"),
-    Example("2", "Return the number of words in", " by lines", " x"),
-    Example("3", "Read the file", " words", " x"),
+    Example("1", "Open the file a", " one text", " x"),
+    Example("2", "Open the file b", " by lines", " x"),  # as many tokens as the first
+    Example("3", "Return the number of words in", " words", " x"),
 )
 GENERATE = Task(name="g", kind="generate", max_length=64)
 
@@ -164,7 +164,7 @@ def test_generation_is_greedy_stops_at_its_limit_and_inherits_nothing(knowing):
 
 def test_prompts_of_one_length_are_generated_together(knowing):
     model, tokenizer = knowing
-    twice = (ANSWERS[0], replace(ANSWERS[0], id="again"), ANSWERS[1])
+    mixed = (ANSWERS[0], ANSWERS[2], ANSWERS[1])
     batches = []
     generate = model.generate
 
@@ -174,11 +174,12 @@ def test_prompts_of_one_length_are_generated_together(knowing):
 
     model.generate = watched
     try:
-        evaluate(model, tokenizer, data(twice, ()), twice, GENERATE, Measure(max_new_tokens=4))
+        _, outcomes = evaluate(model, tokenizer, data(mixed, ()), mixed, GENERATE, Measure(max_new_tokens=20))
     finally:
         del model.generate
-    lengths = [len(t.prompt) for t in tokenise(twice, tokenizer, 64)]
-    assert batches == [((2, lengths[0]), True), ((1, lengths[2]), True)]
+    short, long, _ = (len(t.prompt) for t in tokenise(mixed, tokenizer, 64))
+    assert batches == [((2, short), True), ((1, long), True)]
+    assert [o.prediction for o in outcomes][::2] == [" one text", " by lines"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The pre-training script: what it draws depends on seed and step alone, so an interrupted run ends the same."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ TEXTS = [f"def f{i}(x):\n    return x + {i}  # é\n" * 8 for i in range(60)]
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A corpus, a model and windows that train in a second."""
     monkeypatch.setattr(pretrain, "documents", lambda: iter(TEXTS))
+    monkeypatch.setattr(pretrain, "annealing_documents", lambda: iter(TEXTS[:30]))
     monkeypatch.setattr(pretrain.stdlib, "general_text", lambda: TEXTS[0] * 40)
     monkeypatch.setattr(pretrain, "VOCABULARY", 300)
     monkeypatch.setattr(pretrain, "WINDOW", 32)
@@ -37,8 +39,6 @@ def test_an_interrupted_run_ends_with_the_weights_of_one_that_was_not(small: Non
 
 
 def test_what_it_writes_is_a_model_with_its_tokenizer_and_the_loss_falls(small: None, tmp_path: Path):
-    import json
-
     pretrain.train(12, 1, 1e-2, tmp_path)
     curve = json.loads((tmp_path / "loss.json").read_text())
     assert [point["step"] for point in curve] == [2, 4, 6, 8, 10, 12]
@@ -48,25 +48,43 @@ def test_what_it_writes_is_a_model_with_its_tokenizer_and_the_loss_falls(small: 
     assert tokenizer.decode(tokenizer(TEXTS[3])["input_ids"]) == TEXTS[3]
     ids = torch.tensor([tokenizer(TEXTS[3])["input_ids"][:16]])
     assert AutoModelForCausalLM.from_pretrained(tmp_path)(input_ids=ids).logits.shape == (1, 16, 300)
+    card = (tmp_path / "README.md").read_text()
+    assert "--seed 1`: 12 steps of 2 x 32 tokens (768 in\nall)" in card
+    assert f"| 12 | 768 | {curve[-1]['loss']:.3f} | {curve[-1]['general_loss']:.3f} |" in card
 
 
 def test_a_window_is_drawn_once_in_an_epoch(small: None):
     stream = torch.arange(32 * 21)
     windows = len(stream) // 32 - 1
-    epoch = [pretrain.batch_at(stream, step, 0, torch.device("cpu")) for step in range(windows // 2)]
+    epoch = [pretrain.windows_at(stream, step, 0, 2) for step in range(windows // 2)]
     starts = [int(row[0]) for batch in epoch for row in batch]
     assert len(starts) == len(set(starts)) == windows
     assert len({start % 32 for start in starts}) == 1
     assert all(torch.equal(row, row[0] + torch.arange(32)) for batch in epoch for row in batch)
-    following = pretrain.batch_at(stream, windows // 2, 0, torch.device("cpu"))
+    following = pretrain.windows_at(stream, windows // 2, 0, 2)
     assert not torch.equal(following, epoch[0])
 
 
-def test_batches_follow_from_seed_and_step(small: None):
+def test_windows_follow_from_seed_and_step(small: None):
     stream = torch.arange(32 * 50)
-    first, again, other = (pretrain.batch_at(stream, 5, seed, torch.device("cpu")) for seed in (0, 0, 1))
+    first, again, other = (pretrain.windows_at(stream, 5, seed, 2) for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def test_half_of_each_batch_is_help_pages_while_the_learning_rate_falls(small: None, tmp_path: Path, monkeypatch):
+    draw, drawn = pretrain.windows_at, []
+
+    def watched(stream, step, seed, count):
+        drawn.append((step, len(stream), count))
+        return draw(stream, step, seed, count)
+
+    monkeypatch.setattr(pretrain, "windows_at", watched)
+    pretrain.train(5, 0, 1e-2, tmp_path)
+    texts, pages = max(size for _, size, _ in drawn), min(size for _, size, _ in drawn)
+    assert pages < texts
+    both = [(step, size, 1) for step in (3, 4) for size in (texts, pages)]
+    assert drawn == [(step, texts, 2) for step in (0, 1, 2)] + both
 
 
 def test_the_documents_follow_each_other_with_the_end_token_between_them(small: None):
@@ -92,5 +110,13 @@ def test_orthogonalise_brings_all_singular_values_near_one():
     torch.testing.assert_close(pretrain._orthogonalise(matrix.T, (3.4445, -4.7750, 2.0315), 5, 1e-7), flat.T)
 
 
-def test_the_model_has_the_size_that_its_card_gives():
-    assert 1e6 < pretrain.new_model().num_parameters() < 3e6
+def test_the_embedded_model_is_what_its_card_says():
+    card, curve = (pretrain.OUT / "README.md").read_text(), json.loads((pretrain.OUT / "loss.json").read_text())
+    assert (pretrain.OUT / "model.safetensors").stat().st_size <= 8_000_000
+    weights = load_file(pretrain.OUT / "model.safetensors")
+    assert {tensor.dtype for tensor in weights.values()} == {torch.bfloat16}
+    parameters = sum(tensor.numel() for tensor in weights.values())
+    assert parameters == pretrain.new_model().num_parameters()
+    assert f"{parameters:,} parameters" in card
+    assert f": {curve[-1]['step']:,} steps of {pretrain.BATCH} x {pretrain.WINDOW} tokens" in card
+    assert all(f"| {p['step']:,} | {p['tokens']:,} | {p['loss']:.3f} |" in card for p in curve if "general_loss" in p)
