@@ -112,11 +112,12 @@ class _Sampler(threading.Thread):
 
     def run(self) -> None:
         pause = self._interval
+        spent = time.thread_time()
         while not self._ended.wait(pause):
-            began = time.thread_time()
             for read in self._readers:
                 read()
-            pause = max(self._interval, (time.thread_time() - began) / SHARE)
+            before, spent = spent, time.thread_time()
+            pause = max(self._interval, (spent - before) / SHARE)  # waking up counts too
 
     def stop(self) -> None:
         self._ended.set()
