@@ -10,7 +10,8 @@ tunebench compares ways of fine-tuning a language model under one train and eval
   tunebench sweep [KEY=VALUE ...]     the comparison: all methods on the embedded model and task, table at the end
   tunebench run   [KEY=VALUE ...]     one run
   tunebench table [RESULTS ...]       tables from finished runs: terminal, md, csv, html, latex, json
-  tunebench methods | models | tasks | hardware       what there is
+  tunebench methods | models | tasks | hardware       what there is;  models --matrix: which method runs on which
+  tunebench data inspect|clean|convert FILE           look at data, clean it, write it in another format
   tunebench new-method NAME           write a method of your own, with its test
 
   tunebench run --help                the keys and their choices;  --cfg job prints every value
@@ -37,7 +38,11 @@ def main() -> int:
     if command in ("methods", "models", "tasks", "hardware"):
         from bench import listing
 
-        return listing.main(command)
+        return listing.main(command, arguments)
+    if command == "data":
+        from bench.clean.cli import main as data
+
+        return data(arguments)
     if command == "new-method":
         from bench import scaffold
 
@@ -54,7 +59,7 @@ def main() -> int:
         return app.main("sweep" if multirun else "run", [a for a in everything if a not in multirun])
     from bench.method import did_you_mean
 
-    known = ("run", "sweep", "table", "methods", "models", "tasks", "hardware", "new-method")
+    known = ("run", "sweep", "table", "methods", "models", "tasks", "hardware", "data", "new-method")
     print(f"there is no command {command!r}{did_you_mean(command, known)}", file=sys.stderr)
     return 2
 

@@ -24,14 +24,19 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bench import config
-from bench.config import Run
+from bench import config, listing
+from bench.config import Data, Run
+from bench.data import templates
+from bench.data.sources.fetch import content
+from bench.evaluate import metrics
 from bench.method import Method, PluginError, did_you_mean, discover
-from bench.models.locate import resolve
+from bench.models.locate import resolve, resolve_tokenizer
 from bench.paths import conf_dir
 from bench.sweep import carry_out, validation_loss
 
 _HYDRAS_OWN = ("-", "hydra.", "hydra/")  # how an argument begins that only Hydra's own main understands
+_LISTED = 12  # choices that a message lists
+_OPEN = "model.architecture"  # its keys are those of transformers' configurations, which check them
 _INSTEAD_OF_A_RUN = {"-m", "--multirun", "-c", "--cfg", "-i", "--info", "-sc", "--shell-completion"}  # one at most
 
 
@@ -110,6 +115,7 @@ def _hydra_is_ready() -> Iterator[None]:
             raise UserError(_one_message(error)) from error
         finally:
             _compose_groups.cache_clear()
+            _content.cache_clear()
             _options.cache_clear()
 
 
@@ -158,21 +164,36 @@ def _run(overrides: list[Override]) -> Run:
 
 
 def _checked(whole: DictConfig) -> Run:
+    """The typed run, with the hash of the local files that it reads, so that changed files make another run."""
     run = _typed(whole)
-    found = run.errors() + _model_errors(run)
+    found = run.errors() + _model_errors(run) + templates.errors(run.task) + metrics.errors(run.task)
+    try:
+        run.data.content = _content((run.data.train, run.data.validation, run.data.test, run.data.general))
+    except ValueError as error:
+        found.append(str(error))
     if found:
         raise UserError("\n".join(found))
     return run
 
 
+@cache
+def _content(locations: tuple[str, str, str, str]) -> str:
+    """Hashed once for all runs of a sweep."""
+    train, validation, test, general = locations
+    return content(Data(train=train, validation=validation, test=test, general=general))
+
+
 def _model_errors(run: Run) -> list[str]:
-    if not run.model.path:
-        return []  # run.errors() says so
-    try:
-        resolve(run.model.path)
-    except ValueError as error:
-        return [str(error)]
-    return []
+    found = []
+    # an architecture alone needs no files, and an empty path is named by run.errors()
+    bare = run.model.weights == "random" and bool(run.model.architecture)
+    for path, check in ((run.model.path, resolve), (run.model.tokenizer, resolve_tokenizer)):
+        try:
+            if path and not (bare and check is resolve):
+                check(path)
+        except ValueError as error:
+            found.append(str(error))
+    return found
 
 
 def _typed(whole: DictConfig) -> Run:
@@ -195,7 +216,9 @@ def _group_of(override: Override) -> str | None:
 
 @cache
 def _options(group: str) -> tuple[str, ...]:
-    return tuple(GlobalHydra.instance().config_loader().get_group_options(group))
+    """The choices of a config group, with those in its folders as `peftbench/mnli`; empty if it is no group."""
+    found = tuple(GlobalHydra.instance().config_loader().get_group_options(group))
+    return found and (*found, *(name for name, _ in listing.named(group) if "/" in name))
 
 
 def _group_error(override: Override) -> list[str]:
@@ -204,12 +227,21 @@ def _group_error(override: Override) -> list[str]:
     if group is None or value is None or override.is_sweep_override() or group.startswith("hydra/"):
         return []
     options = _options(group)
-    return [] if value in options else [f"{group}: there is no {str(value)!r}{did_you_mean(str(value), options)}"]
+    if value in options:
+        return []
+    inside = [option for option in options if option.endswith(f"/{value}")]  # its folder was left out
+    near = did_you_mean(inside[0] if inside else str(value), options)
+    if len(options) > _LISTED and "did you mean" not in near:
+        near = f"; `tunebench {group}s` lists what there is"
+    return [f"{group}: there is no {str(value)!r}{near}"]
 
 
 def _apply(whole: DictConfig, override: Override) -> list[str]:
     """Set one key of the composed configuration; returns what is wrong with it."""
     key = str(override.key_or_group)
+    if key == _OPEN or key.startswith(f"{_OPEN}."):
+        OmegaConf.update(whole, key, override.value(), merge=False, force_add=True)
+        return []
     node: Any = whole
     path: list[str] = []
     for part in key.split("."):

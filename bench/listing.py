@@ -1,6 +1,7 @@
 """`tunebench methods | models | tasks | hardware`: what there is, one line each."""
 
-from pathlib import Path
+import sys
+from collections.abc import Sequence
 
 from bench.method import discover
 from bench.paths import conf_dir
@@ -8,8 +9,15 @@ from bench.paths import conf_dir
 USES = {"methods": "method", "models": "model", "tasks": "task", "hardware": "hardware"}
 
 
-def main(kind: str) -> int:
-    """Print the list of one kind, with the override that chooses each entry."""
+def main(kind: str, arguments: Sequence[str] = ()) -> int:
+    """Print the list of one kind, with the override that chooses each entry; `models --matrix` the matrix."""
+    if list(arguments) == ["--matrix"] and kind == "models":
+        from bench.models.matrix import main as matrix
+
+        return matrix()
+    if arguments:
+        print(f"tunebench {kind}: there is no option {arguments[0]}", file=sys.stderr)
+        return 2
     rows = methods() if kind == "methods" else named(USES[kind])
     width = max(len(name) for name, _ in rows)
     for name, text in rows:
@@ -24,11 +32,16 @@ def methods() -> list[tuple[str, str]]:
 
 
 def named(group: str) -> list[tuple[str, str]]:
-    """The YAML files of a config group with the comment on their first line."""
-    files = sorted((conf_dir() / group).glob("*.yaml"))
-    return [(file.stem, _first_comment(file)) for file in files]
+    """The YAML files of a config group, then those in its folders as `folder/name`, with what each is.
+
+    That is the comment on the file's first line, and a mark where every example has a rejected answer too.
+    """
+    folder = conf_dir() / group
+    files = sorted(folder.glob("*.yaml")) + sorted(folder.glob("*/*.yaml"))
+    return [(file.relative_to(folder).with_suffix("").as_posix(), _about(file.read_text("utf-8"))) for file in files]
 
 
-def _first_comment(file: Path) -> str:
-    with file.open(encoding="utf-8") as lines:
-        return next(lines, "").removeprefix("#").strip()
+def _about(text: str) -> str:
+    lines = text.splitlines()
+    first = lines[0].removeprefix("#").strip() if lines else ""
+    return f"{first} [preferences]" if "preferences: true" in lines else first

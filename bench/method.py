@@ -33,6 +33,8 @@ class ModelInfo:
     vocabulary: int
     gradient_checkpointing: bool
     device: str  # "cpu", "cuda" or "mps"
+    kind: str = "causal"  # "causal", "classifier" (an encoder with a classification head) or "seq2seq"
+    positions: int = 0  # the longest input that the model has places for; 0: any
 
 
 @dataclass(frozen=True)

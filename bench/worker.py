@@ -17,12 +17,14 @@ import bench
 from bench.config import Run, to_dict
 from bench.data import tasks
 from bench.data.example import Example, TaskData
+from bench.data.prepare import general_text, prepare
 from bench.evaluate.forgetting import general_loss
 from bench.evaluate.scores import decoding, evaluate
 from bench.measure.environment import environment
 from bench.measure.memory import MemoryMeter
 from bench.method import Context, Method, ModelInfo
 from bench.models import checkpoint, load
+from bench.models.kinds import train_heads
 from bench.records import store
 from bench.records.schema import Evaluation, Record, Scores, Status
 from bench.train import loop
@@ -81,22 +83,24 @@ def _carry_out(run: Run, folder: Path, record: Record, send: Send) -> None:
         torch.set_num_threads(run.hardware.threads)
     record.environment = environment(device, hardware=folder.parent.name)
     info = load.info(run.model, device, run.train.gradient_checkpointing)
-    reason = run.method.supports(info) if run.method is not None else None
+    reason = too_long(run, info) or (run.method.supports(info) if run.method is not None else None)
     if reason is not None:
         raise Unsupported(reason)
     for name in (store.STEPS, store.EXAMPLES):
         (folder / name).unlink(missing_ok=True)
-    data = tasks.load(run.task)
+    data = tasks.load(run.task, run.data)
     record.data = data.facts()
+    reason = tasks.unsuited(data, info.kind, "" if run.method is None else run.method.objective)
+    if reason is not None:
+        raise Unsupported(reason)
 
-    job = Job(run, folder, record, send, device)
-    if run.method is None:
-        model, tokenizer = job.load(None)
-        job.evaluate(model, tokenizer, data)
-    else:
-        model, tokenizer = job.load(run.method)
+    job = Job(run, folder, record, send, device, info.kind)
+    model, tokenizer = job.load(run.method, data.choices)
+    data = prepare(data, tokenizer, run.task, run.data)
+    if run.method is not None:
         model = job.train(run.method, model, tokenizer, data, info)
-        job.evaluate(model, tokenizer, data)
+    job.evaluate(model, tokenizer, data)
+    if run.method is not None:
         job.save(model)
 
 
@@ -109,6 +113,7 @@ class Job:
     record: Record
     send: Send
     device: str
+    kind: str  # of the model
 
     def __post_init__(self) -> None:
         self.precision = compute_precision(self.run.train.precision, self.device)
@@ -124,28 +129,33 @@ class Job:
             yield
         self.record.failed_phase = None
 
-    def load(self, method: Method | None) -> tuple[Any, Any]:
+    def load(self, method: Method | None, labels: Sequence[str]) -> tuple[Any, Any]:
         """The base model as the method wants it stored, every weight frozen, and the tokenizer."""
         trains_base = method is not None and method.trains_base_weights()
         dtype = torch.float32 if trains_base else load.default_dtype(self.run.model.dtype, self.device)
         with self.phase("load"):
-            return load.load(self.run.model, self.device, None if method is None else method.quantization(), dtype)
+            quantization = None if method is None else method.quantization()
+            return load.load(self.run.model, self.device, quantization, dtype, labels)
 
     def train(self, method: Method, model: Any, tokenizer: Any, data: TaskData, info: ModelInfo) -> nn.Module:
         """Adapt the model and train it within the budget."""
         run = self.run
-        rows = loop.rows(run, data.train, tokenizer)
+        rows = loop.rows(run, data.train, tokenizer, self.kind, data.choices)
         if loop.precomputes_reference(run, rows):
             with self.phase("reference"):
                 rows = loop.with_reference(model, rows, tokenizer, run.measure.eval_batch_size)
         set_seed(run.seed)
         with self.phase("adapt"):
-            examples = tuple(e.prompt + e.completion for e in data.train[:8])
+            examples = tuple(f"{e.prompt}{e.completion}" for e in data.train[:8])
             model = method.adapt(model, Context(info, tokenizer, data.instruction, examples))
+            if self.kind == "classifier":
+                train_heads(model)
             self.record.parameters = load.parameters(model)
         with self.phase("train"):
             log = self.folder / store.STEPS
-            self.record.training = loop.train(run, model, tokenizer, rows, self.precision, self.device, log, self.send)
+            self.record.training = loop.train(
+                run, model, tokenizer, rows, self.precision, self.device, log, self.send, self.kind
+            )
         return model
 
     def evaluate(self, model: nn.Module, tokenizer: Any, data: TaskData) -> None:
@@ -154,13 +164,14 @@ class Job:
         with self.phase("evaluate"):
             found = Evaluation(self._score("validation", data.validation, model, tokenizer, data))
             self.record.evaluation = found
-            found.decoding = decoding(self.run.task, settings)
+            found.decoding = decoding(self.run.task, data.kind)
             if settings.test:
                 found.test = self._score("test", data.test, model, tokenizer, data)
             if settings.forgetting:
-                found.general_loss = general_loss(model, tokenizer, settings.general_tokens, settings.eval_batch_size)
+                found.general_loss = self._general_loss(model, tokenizer)
                 before = self._base_general_loss()
-                found.forgetting = None if before is None else found.general_loss - before
+                if found.general_loss is not None and before is not None:
+                    found.forgetting = found.general_loss - before
 
     def _score(
         self, split: str, examples: Sequence[Example], model: nn.Module, tokenizer: Any, data: TaskData
@@ -168,11 +179,17 @@ class Job:
         def report(done: int, of: int) -> None:
             self.send({"event": "evaluate", "split": split, "done": done, "of": of})
 
-        scores, outcomes = evaluate(model, tokenizer, data, examples, self.run.task, self.run.measure, report)
+        scores, outcomes = evaluate(
+            model, tokenizer, data, examples, self.run.task, self.run.measure, report, self.kind
+        )
         if split == "test":
             for outcome in outcomes:
                 store.append_line(self.folder / store.EXAMPLES, outcome.line())
         return scores
+
+    def _general_loss(self, model: nn.Module, tokenizer: Any) -> float | None:
+        text, settings = general_text(self.run.data), self.run.measure
+        return general_loss(model, tokenizer, text, settings.general_tokens, settings.eval_batch_size, self.kind)
 
     def _base_general_loss(self) -> float | None:
         """The untouched model's loss on general text, from its record beside this one."""
@@ -194,6 +211,15 @@ class Job:
             else:
                 with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
                     self.record.checkpoint_bytes = checkpoint.save(model, Path(scratch))
+
+
+def too_long(run: Run, info: ModelInfo) -> str | None:
+    """None, or the reason why the model has no places for the task's rows, and virtual tokens in front of them."""
+    extra = getattr(run.method, "virtual_tokens", 0)
+    if not info.positions or run.task.max_length + extra <= info.positions:
+        return None
+    front = f" and {extra} virtual tokens" if extra else ""
+    return f"{info.name} has {info.positions} positions, too few for task.max_length={run.task.max_length}{front}"
 
 
 def _is_out_of_memory(error: Exception) -> bool:

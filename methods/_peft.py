@@ -6,24 +6,51 @@ from typing import TYPE_CHECKING, Any
 from bench.method import Context
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 
-def attach(model: "nn.Module", config: Any) -> Any:
-    """A `PeftModel`: the frozen model with the adapter of a `PeftConfig`, whose weights are float32 and alone train."""
+HEAD_LEARNING_RATE = 3e-3  # as in full fine-tuning
+TASK_TYPES = {"causal": "CAUSAL_LM", "classifier": "SEQ_CLS", "seq2seq": "SEQ_2_SEQ_LM"}
+
+
+def attach(model: Any, config: Any, context: Context) -> Any:
+    """A `PeftModel`: the frozen model with the adapter of a `PeftConfig`, whose weights are float32 and alone train.
+
+    A classifier's head, which is new, trains beside the adapter and is saved with it.
+    """
     from peft import get_peft_model
 
-    return get_peft_model(model, config)
+    from bench.models.kinds import heads, read_prompt_once
+
+    config.task_type = TASK_TYPES[context.info.kind]
+    if context.info.kind == "classifier":
+        config.modules_to_save = heads(model)
+    adapted = get_peft_model(model, config)
+    read_prompt_once(adapted)
+    return adapted
+
+
+def groups(model: Any) -> list[dict[str, Any]] | None:
+    """What trains, with a learning rate of its own for a classifier's head: that of an adapter may be far too high."""
+    training = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    head = [parameter for name, parameter in training if ".modules_to_save." in name]
+    if not head:
+        return None
+    return [
+        {"params": [parameter for name, parameter in training if ".modules_to_save." not in name]},
+        {"params": head, "lr": HEAD_LEARNING_RATE},
+    ]
 
 
 def soft_prompt(model: Any) -> dict[str, Any]:
     """Settings of a `PeftConfig` for virtual tokens that are embeddings.
 
     The width is read from the embeddings, and the number of heads is not used: peft would look both up in the
-    model's configuration, where models without attention have none.
+    model's configuration, where models without attention have none. An encoder-decoder gets the tokens in front of
+    what the encoder reads, and no second row of them that peft would make and never use.
     """
     width = model.get_input_embeddings().embedding_dim
-    return {"task_type": "CAUSAL_LM", "token_dim": width, "num_attention_heads": 1}
+    return {"token_dim": width, "num_attention_heads": 1, "num_transformer_submodules": 1}
 
 
 def start_tokens(model: Any, context: Context, count: int) -> "Tensor":

@@ -43,7 +43,9 @@ class Dpo(Method):
         return self.adapter.param_groups(model)
 
     def supports(self, model: ModelInfo) -> str | None:
-        """As the adapter does."""
+        """Preferences are TRL's part, which has causal models alone; else as the adapter does."""
+        if model.kind != "causal":
+            return f"preferences are learned by causal models, and this is a {model.kind} model"
         return self.adapter.supports(model)
 
     def errors(self) -> list[str]:

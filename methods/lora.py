@@ -1,7 +1,7 @@
 """LoRA: train a low-rank update beside every linear layer."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.method import Context, Method, ModelInfo, register
 from methods import _peft
@@ -31,14 +31,17 @@ class Lora(Method):
         from transformers.pytorch_utils import Conv1D
 
         config = LoraConfig(
-            task_type="CAUSAL_LM",
             target_modules="all-linear",
             r=self.rank,
             lora_alpha=self.alpha,
             lora_dropout=self.dropout,
             fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
         )
-        return _peft.attach(model, config)
+        return _peft.attach(model, config, context)
+
+    def param_groups(self, model: "nn.Module") -> list[dict[str, Any]] | None:
+        """The adapter at the method's learning rate, a classifier's new head at its own."""
+        return _peft.groups(model)
 
     def supports(self, model: ModelInfo) -> str | None:
         """Mamba reads some of its linear layers' weights past the layers, so that an update there has no effect."""

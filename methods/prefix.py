@@ -1,15 +1,19 @@
 """Prefix tuning: train keys and values in front of the input, in every layer."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.method import Context, Method, ModelInfo, register
 from methods import _peft
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 RECURRENT = ("rwkv", "mamba", "mamba2", "falcon_mamba")
+# Encoders whose attention takes no keys and values from outside.
+CLOSED = ("albert", "convbert", "deberta", "deberta-v2", "distilbert", "esm", "eurobert", "flaubert", "fnet", "funnel",
+          "ibert", "longformer", "luke", "mobilebert", "modernbert", "mpnet", "mra", "nomic_bert", "nystromformer",
+          "reformer", "squeezebert", "xlm", "yoso")  # fmt: skip
 
 
 @register
@@ -33,24 +37,29 @@ class Prefix(Method):
 
         tokens = _peft.start_tokens(model, context, self.virtual_tokens)
         with torch.no_grad():
-            cache = model.eval()(input_ids=tokens, use_cache=True).past_key_values
+            cache = _keys_and_values(model.eval(), tokens, context.info.kind)
         # the shape is the cache's own: the configuration does not say it in the same way for all architectures
         _, heads, _, width = next(iter(cache))[0].shape
         config = PrefixTuningConfig(
-            task_type="CAUSAL_LM",
             num_virtual_tokens=self.virtual_tokens,
             num_attention_heads=heads,
             token_dim=heads * width,
         )
-        adapted = _peft.attach(model, config)
+        adapted = _peft.attach(model, config, context)
         if self.init == "text":
             initialize_kv_prefix_from_past_key_values(adapted, past_key_values=cache)
         return adapted
+
+    def param_groups(self, model: "nn.Module") -> list[dict[str, Any]] | None:
+        """The adapter at the method's learning rate, a classifier's new head at its own."""
+        return _peft.groups(model)
 
     def supports(self, model: ModelInfo) -> str | None:
         """Needs attention, and its keys and values as they were computed."""
         if model.architecture in RECURRENT:
             return f"{model.architecture} has no keys and values to put in front of the input"
+        if model.architecture in CLOSED:
+            return f"the attention of {model.architecture} takes no keys and values from outside"
         if model.gradient_checkpointing:
             return "recomputed keys and values lack the prefix; use train.gradient_checkpointing=false"
         return None
@@ -59,3 +68,20 @@ class Prefix(Method):
         """Number of tokens and their start."""
         found = super().errors() + _peft.at_least_one(virtual_tokens=self.virtual_tokens)
         return found + _peft.one_of("init", self.init, ("text", "random"))
+
+
+def _keys_and_values(model: Any, tokens: "Tensor", kind: str) -> Any:
+    """Those that the frozen model computes of `tokens` [1, length].
+
+    An encoder-decoder's are those of its decoder, where peft puts the prefix. An encoder keeps none by itself and
+    fills the cache that it is given.
+    """
+    from transformers import DynamicCache
+
+    if kind == "seq2seq":
+        return model(input_ids=tokens, decoder_input_ids=tokens, use_cache=True).past_key_values.self_attention_cache
+    if kind == "classifier":
+        cache = DynamicCache()
+        model.base_model(input_ids=tokens, past_key_values=cache)
+        return cache
+    return model(input_ids=tokens, use_cache=True).past_key_values

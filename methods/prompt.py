@@ -1,7 +1,7 @@
 """Prompt tuning: train the embeddings of virtual tokens in front of the input."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.method import Context, Method, register
 from methods import _peft
@@ -32,12 +32,16 @@ class Prompt(Method):
         config = PromptTuningConfig(
             num_virtual_tokens=self.virtual_tokens, prompt_tuning_init=start, **_peft.soft_prompt(model)
         )
-        adapted = _peft.attach(model, config)
+        adapted = _peft.attach(model, config, context)
         if self.init == "text":  # not peft's own TEXT, which loads a second tokenizer by name, from the Hub if need be
             tokens = _peft.start_tokens(model, context, self.virtual_tokens)
             with torch.no_grad():
                 adapted.prompt_encoder["default"].embedding.weight.copy_(adapted.word_embeddings(tokens)[0])
         return adapted
+
+    def param_groups(self, model: "nn.Module") -> list[dict[str, Any]] | None:
+        """The adapter at the method's learning rate, a classifier's new head at its own."""
+        return _peft.groups(model)
 
     def errors(self) -> list[str]:
         """Number of tokens and their start."""

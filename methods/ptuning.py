@@ -1,7 +1,7 @@
 """P-tuning: train a small network that makes the embeddings of virtual tokens."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.method import Context, Method, register
 from methods import _peft
@@ -34,7 +34,11 @@ class PTuning(Method):
             encoder_hidden_size=self.hidden_size or sizes["token_dim"],
             **sizes,
         )
-        return _peft.attach(model, config)
+        return _peft.attach(model, config, context)
+
+    def param_groups(self, model: "nn.Module") -> list[dict[str, Any]] | None:
+        """The adapter at the method's learning rate, a classifier's new head at its own."""
+        return _peft.groups(model)
 
     def errors(self) -> list[str]:
         """Number of tokens and size of the network."""

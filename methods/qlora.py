@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bench.method import ModelInfo, Quantization, register
+from bench.method import Quantization, register
 from methods._peft import one_of
 from methods.lora import Lora
 
@@ -23,12 +23,6 @@ class Qlora(Lora):
     def quantization(self) -> Quantization:
         """All linear layers but the head in 4 bits; the update itself stays float32."""
         return Quantization(self.data_type, self.double_quantization)
-
-    def supports(self, model: ModelInfo) -> str | None:
-        """RWKV rescales its weights in place, which 4-bit weights do not allow."""
-        if model.architecture == "rwkv":
-            return "rwkv rescales its weights in place, which 4-bit weights do not allow"
-        return super().supports(model)
 
     def errors(self) -> list[str]:
         """Those of LoRA, and the data type."""

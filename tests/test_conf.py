@@ -7,22 +7,29 @@ import pytest
 from omegaconf import OmegaConf
 from tokenizers import Tokenizer
 
-from bench.app import plan
+from bench.app import UserError, plan
 from bench.config import Run
 from bench.data import tasks
 from bench.method import discover
 from bench.models.locate import resolve
 from bench.paths import conf_dir
 
-FILES = sorted(conf_dir().glob("*/*.yaml"))
-CHOICES = [file for file in FILES if file.parent.name != "experiment"]
-EXPERIMENTS = [file for file in FILES if file.parent.name == "experiment"]
-OFFLINE_TASKS = [f.stem for f in FILES if f.parent.name == "task" and OmegaConf.load(f)["source"] != "hub"]
-NEEDED = {"hub": ["model.path=owner/name"]}  # what a choice leaves to the user
+FILES = sorted(conf_dir().glob("*/**/*.yaml"))
 
 
 def _name(file: Path) -> str:
-    return f"{file.parent.name}={file.stem}"
+    """The override that chooses it: `task=peftbench/rte` for conf/task/peftbench/rte.yaml."""
+    group, _, choice = file.relative_to(conf_dir()).with_suffix("").as_posix().partition("/")
+    return f"{group}={choice}"
+
+
+CHOICES = [file for file in FILES if not _name(file).startswith("experiment=")]
+EXPERIMENTS = [file for file in FILES if _name(file).startswith("experiment=")]
+OFFLINE_TASKS = [
+    f.stem for f in FILES if _name(f).startswith("task=") and OmegaConf.load(f)["source"] not in ("hub", "file")
+]
+ROWS = Path(__file__).parent / "data" / "tasks" / "rows" / "alpaca" / "train.jsonl"
+NEEDED = {"model=hub": ["model.path=owner/name"], "task=file": [f"data.train={ROWS}"]}  # what is left to the user
 
 
 def _run(*overrides: str) -> Run:
@@ -32,14 +39,15 @@ def _run(*overrides: str) -> Run:
 
 @pytest.mark.parametrize("file", CHOICES, ids=_name)
 def test_a_choice_composes_to_a_run_that_carries_its_name(file: Path):
-    run = _run(_name(file), *NEEDED.get(file.stem, []))
-    part = getattr(run, file.parent.name)
-    if file.parent.name == "method":
-        assert run.title() == file.stem
-    elif file.parent.name == "hardware":
-        assert part.device == file.stem
+    run = _run(_name(file), *NEEDED.get(_name(file), []))
+    group, _, choice = _name(file).partition("=")
+    part = getattr(run, group)
+    if group == "method":
+        assert run.title() == choice
+    elif group == "hardware":
+        assert part.device == choice
     else:
-        assert part.name == file.stem
+        assert part.name == choice.replace("/", "-")
 
 
 @pytest.mark.parametrize("file", CHOICES, ids=_name)
@@ -47,6 +55,19 @@ def test_a_choice_says_in_its_first_line_what_it_is(file: Path):
     first = file.read_text(encoding="utf-8").splitlines()[0]
     assert first.startswith("# ")
     assert len(first) > 10
+
+
+@pytest.mark.parametrize("typed", ["peftbench/mnly", "mnli"])
+def test_a_mistyped_choice_in_a_folder_is_told_the_right_one(typed: str):
+    with pytest.raises(UserError) as caught:
+        plan("run", [f"task={typed}"])
+    assert str(caught.value) == f"task: there is no {typed!r}; did you mean 'peftbench/mnli'?"
+
+
+def test_choices_in_a_folder_can_be_swept():
+    runs = plan("sweep", ["task=peftbench/rte,peftbench/cb,gsm8k", "method=lora"])
+    assert [run.task.name for run in runs] == ["peftbench-rte", "peftbench-cb", "gsm8k"]
+    assert all("/" not in run.run_id() for run in runs)
 
 
 def test_the_experiments_have_the_runs_that_are_expected_of_them():
@@ -91,7 +112,7 @@ def test_a_task_s_kind_and_preferences_are_those_of_its_data(name: str):
     data = tasks.load(task)
     examples = data.train + data.validation + data.test
     assert task.preferences == all(e.rejected is not None for e in examples)
-    assert (task.kind == "choice") == bool(data.choices)
+    assert (task.kind == "classification") == bool(data.choices)
     assert (task.kind == "text") == all(e.prompt == "" for e in examples)
 
 

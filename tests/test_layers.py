@@ -36,7 +36,16 @@ LAYERS: dict[str, tuple[set[str], set[str] | None]] = {
 }
 # Above these: the parent, which starts runs and shows results, and the child, which carries one out.
 # The contract suite, which a plugin's tests run, stands beside the child.
-PARENT = {"bench.__main__", "bench.app", "bench.launch", "bench.listing", "bench.scaffold", "bench.sweep"}
+# `tunebench data` reads data as a run does, in the parent and without torch.
+PARENT = {
+    "bench.__main__",
+    "bench.clean",
+    "bench.app",
+    "bench.launch",
+    "bench.listing",
+    "bench.scaffold",
+    "bench.sweep",
+}
 CHILD = {"bench.worker", "bench.contract"}
 CHILD_SIDE = {"bench.launch.preload", "bench.launch.child"}  # run in the fork server and its children alone
 ONLY_HYDRA = {"bench.app"}

@@ -13,7 +13,8 @@ from bench import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = (
-    "budget=smoke", "task.train_size=64", "task.validation_size=32", "measure.test=false", "measure.forgetting=false",
+    "budget=smoke", "task.train_examples=64", "task.validation_examples=32",
+    "measure.test=false", "measure.forgetting=false",
 )  # fmt: skip
 
 

@@ -26,7 +26,14 @@ from methods.qlora import Qlora
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS, ADAPTER = 94528, 16384  # parameters of the tiny model and of LoRA on it
 TASK = Task(
-    name="sums", source="arithmetic", kind="generate", train_size=24, validation_size=6, test_size=5, max_length=128
+    name="sums",
+    source="arithmetic",
+    kind="generation",
+    train_examples=24,
+    validation_examples=6,
+    test_examples=5,
+    max_length=128,
+    max_new_tokens=3,
 )
 
 
@@ -41,7 +48,7 @@ def make_run(tiny_llama: str, tmp_path: Path) -> Callable[..., Run]:
             task=TASK,
             budget=Budget(name="six", steps=6),
             train=Train(**({"batch_size": 4, "precision": "float32"} | train)),
-            measure=measure or Measure(warmup_steps=1, max_new_tokens=3, general_tokens=1024),
+            measure=measure or Measure(warmup_steps=1, general_tokens=1024),
             seed=seed,
             results=str(tmp_path),
         )
@@ -91,7 +98,9 @@ def test_a_run_beside_its_base_run_is_recorded_whole(make_run):
 
     found = record.evaluation
     assert (found.validation.examples, found.test.examples) == (6, 5)
-    assert found.validation.metrics.keys() == found.test.metrics.keys() == {"exact_match", "preference_accuracy"}
+    assert found.validation.metrics.keys() == found.test.metrics.keys() == {
+        "exact_match", "perplexity", "bits_per_byte", "preference_accuracy", "preference_margin",
+    }  # fmt: skip
     assert found.test.metrics["exact_match"].value == sum(line["correct"] for line in lines) / 5
     assert found.decoding == {"method": "greedy", "max_new_tokens": 3}
     assert base.evaluation.general_loss > 0
@@ -109,7 +118,7 @@ def test_a_run_beside_its_base_run_is_recorded_whole(make_run):
 
 @pytest.mark.parametrize("method", [Dpo(), Dpo(adapter=Full()), Qlora()], ids=lambda m: m.title())
 def test_every_objective_and_storage_ends_well(method: Method, make_run):
-    record, _ = carry_out(make_run(method, measure=Measure(max_new_tokens=2, forgetting=False)))
+    record, _ = carry_out(make_run(method, measure=Measure(forgetting=False)))
     assert (record.status, record.reason) == (Status.OK, None)
     names = [phase.name for phase in record.phases]
     reference = ["reference"] if method.objective == "dpo" else []
@@ -120,7 +129,7 @@ def test_every_objective_and_storage_ends_well(method: Method, make_run):
 
 
 def test_a_search_does_not_look_at_the_test_split(make_run):
-    run = make_run(Lora(), measure=Measure(test=False, forgetting=False, max_new_tokens=2))
+    run = make_run(Lora(), measure=Measure(test=False, forgetting=False))
     record, events = carry_out(run)
     assert record.evaluation.test is None
     assert not (folder_of(run) / store.EXAMPLES).exists()
@@ -128,7 +137,7 @@ def test_a_search_does_not_look_at_the_test_split(make_run):
 
 
 def test_without_a_usable_base_record_there_is_no_forgetting(make_run, capsys):
-    run = make_run(Lora(), measure=Measure(test=False, max_new_tokens=2, general_tokens=256))
+    run = make_run(Lora(), measure=Measure(test=False, general_tokens=256))
     record, _ = carry_out(run)
     assert record.evaluation.general_loss > 0
     assert record.evaluation.forgetting is None
@@ -139,7 +148,7 @@ def test_without_a_usable_base_record_there_is_no_forgetting(make_run, capsys):
 
 
 def test_the_trained_weights_are_kept_only_if_asked_for(make_run):
-    quick = Measure(test=False, forgetting=False, max_new_tokens=2)
+    quick = Measure(test=False, forgetting=False)
     run = make_run(Lora(), measure=quick)
     record, _ = carry_out(run)
     assert {path.name for path in folder_of(run).iterdir()} == {store.RECORD, store.STEPS}
@@ -150,7 +159,7 @@ def test_the_trained_weights_are_kept_only_if_asked_for(make_run):
 
 
 def test_what_an_earlier_attempt_left_is_not_mixed_in(make_run):
-    run = make_run(Lora(), measure=Measure(forgetting=False, max_new_tokens=2))
+    run = make_run(Lora(), measure=Measure(forgetting=False))
     for name in (store.STEPS, store.EXAMPLES):
         store.append_line(folder_of(run) / name, {"step": 99})
     carry_out(run)
@@ -253,7 +262,7 @@ def in_fresh_process(runs: list[Run], results: Path) -> list[list[dict[str, Any]
 
 
 def test_two_processes_give_the_same_losses_to_the_last_bit_and_another_seed_gives_others(make_run, tmp_path: Path):
-    quick = Measure(test=False, forgetting=False, max_new_tokens=1)
+    quick = Measure(test=False, forgetting=False)
     runs = [make_run(method, seed, quick) for seed in (0, 1) for method in (Lora(dropout=0.1), Dpo())]
     lora, dpo, other_lora, other_dpo = in_fresh_process(runs, tmp_path / "once")
     again_dpo, again_lora = in_fresh_process(runs[1::-1], tmp_path / "again")

@@ -25,18 +25,18 @@ def splits(task: Task, instruction: str, draw: Draw) -> TaskData:
     seen: set[str] = set()
     filled = {}
     for split in ("test", "validation", "train"):
-        size = getattr(task, f"{split}_size") or SIZES[split]
+        size = getattr(task, f"{split}_examples") or SIZES[split]
         stream = random.Random(f"{task.source}/{task.seed}/{split}")
         examples: list[Example] = []
         repeats = 0
         while len(examples) < size:
             example = _example(instruction, *draw(stream))
-            if example.prompt not in seen:
-                seen.add(example.prompt)
+            if example.id not in seen:  # the hash of its prompt
+                seen.add(example.id)
                 examples.append(example)
                 repeats = 0
             elif (repeats := repeats + 1) == _PATIENCE:
-                raise ValueError(f"task.{split}_size must be <= {len(examples)} here, got {size}")
+                raise ValueError(f"task.{split}_examples must be <= {len(examples)} here, got {size}")
         filled[split] = tuple(examples)
     return TaskData(instruction, filled["train"], filled["validation"], filled["test"])
 

@@ -13,44 +13,72 @@ IGNORED = -100  # the label of a token without loss, as torch's cross entropy ha
 
 @dataclass(frozen=True)
 class Tokens:
-    """One tokenised example: prompt and completion apart, the end token included in the completion."""
+    """One tokenised example: prompt and answers apart, the end token included in every answer."""
 
     prompt: list[int]
     completion: list[int]
     rejected: list[int] | None = None
+    options: tuple[list[int], ...] = ()
 
 
-def tokenise(examples: Sequence[Example], tokenizer: Any, max_length: int) -> list[Tokens]:
-    """Tokenise prompt and completion apart, so that the boundary is the same wherever the completion comes from.
+def tokenise(examples: Sequence[Example], tokenizer: Any, max_length: int, kind: str = "causal") -> list[Tokens]:
+    """Tokenise prompt and answers apart, so that the boundary is the same wherever the answer comes from.
 
-    An example longer than `max_length` loses the beginning of its prompt, and the end of its completion only if
-    that alone is too long. A prompt keeps at least one token: a text without one begins with the tokenizer's
-    begin token, or its end token where there is none.
+    A causal model reads prompt and answer as one row, so an example longer than `max_length` loses the beginning of
+    its prompt, and the end of its answer only if that alone is too long. Its prompt keeps at least one token: a text
+    without one begins with the tokenizer's begin token, or its end token where there is none. For the other kinds
+    the prompt is the encoder's input, with the tokens that the tokenizer puts around one.
+
+    Args:
+        examples: with text prompts; conversations were written in a template before (`bench.data.chat`).
+        tokenizer: of the base model.
+        max_length: tokens of a row, or of the encoder's input and of the answer each.
+        kind: of the model: "causal", "classifier" or "seq2seq".
     """
 
-    def ids(texts: list[str]) -> list[list[int]]:
-        return tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"] if texts else []
+    def ids(texts: list[str], special: bool = False) -> list[list[int]]:
+        return tokenizer(texts, add_special_tokens=special, verbose=False)["input_ids"] if texts else []
 
+    causal = kind == "causal"
     begin = [tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id]
-    end = [tokenizer.eos_token_id]
-    prompts = ids([e.prompt for e in examples])
-    completions = ids([e.completion for e in examples])
-    rejected = iter(ids([e.rejected for e in examples if e.rejected is not None]))
+    end = [tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.sep_token_id]
+    prompts = ids([str(e.prompt) for e in examples], special=not causal)
+    answers = iter(ids([text for e in examples for text in _answers(e)]))
     found = []
-    for example, prompt, completion in zip(examples, prompts, completions, strict=True):
-        right = (completion + end)[: max_length - 1]
-        wrong = None if example.rejected is None else (next(rejected) + end)[: max_length - 1]
-        room = max_length - max(len(right), len(wrong or []))
-        found.append(Tokens((begin + prompt)[-room:], right, wrong))
+    for example, prompt in zip(examples, prompts, strict=True):
+        right, *others = [(next(answers) + end)[: max_length - causal] for _ in _answers(example)]
+        wrong = None if example.rejected is None else others.pop(0)
+        if causal:
+            room = max_length - max(len(row) for row in (right, wrong or [], *others))
+            prompt = (begin + prompt)[-room:]
+        else:
+            kept = 1 if kind == "classifier" and len(prompt) > max_length else 0  # the token that stands for the class
+            prompt = prompt[:kept] + prompt[kept - max_length :]
+        found.append(Tokens(prompt, right, wrong, tuple(others)))
     return found
 
 
-def training_row(tokens: Tokens) -> dict[str, list[int]]:
-    """`input_ids` and `labels` of one example; labels are set on the completion alone."""
+def _answers(example: Example) -> list[str]:
+    wrong = [] if example.rejected is None else [example.rejected]
+    return [example.completion, *wrong, *example.options]
+
+
+def training_row(tokens: Tokens, kind: str = "causal") -> dict[str, list[int]]:
+    """`input_ids` and `labels` of one example; labels are set on the completion alone.
+
+    To a causal model prompt and completion are one row; a seq2seq model reads the prompt and writes the completion.
+    """
+    if kind == "seq2seq":
+        return {"input_ids": tokens.prompt, "labels": tokens.completion}
     return {
         "input_ids": tokens.prompt + tokens.completion,
         "labels": [IGNORED] * len(tokens.prompt) + tokens.completion,
     }
+
+
+def class_row(tokens: Tokens, label: int) -> dict[str, list[int]]:
+    """`input_ids` of the prompt and the index of its class as the one label."""
+    return {"input_ids": tokens.prompt, "labels": [label]}
 
 
 def preference_row(tokens: Tokens) -> dict[str, list[int]]:

@@ -2,7 +2,8 @@
 
 A prompt runs through the model once and leaves its keys and values; all choices then continue from there in
 one pass. Soft prompts are in those keys and values already, so the continuation needs the inner model alone.
-A model that keeps no keys and values (state-space models) gets prompt and choice together instead.
+A model that keeps no such keys and values (state-space models, encoder-decoders) gets prompt and choice together
+instead.
 """
 
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ def choice_log_probs(model: nn.Module, prompts: Sequence[list[int]], choices: Se
         prompts: token ids, at least one each; they are padded to one batch.
         choices: token ids, at least one each, the end token included where it counts.
     """
+    if inner_model(model).config.is_encoder_decoder:
+        return _apart(model, prompts, choices)
     device = inner_model(model).device
     lengths = torch.tensor([len(p) for p in prompts], device=device)
     ids = pad(prompts, 0).to(device)
@@ -32,7 +35,7 @@ def choice_log_probs(model: nn.Module, prompts: Sequence[list[int]], choices: Se
         output = model(input_ids=ids, attention_mask=mask, use_cache=True)
     cache = output.get("past_key_values")
     if cache is None or not hasattr(cache, "batch_repeat_interleave"):
-        return _without_cache(model, prompts, choices)
+        return _apart(model, prompts, choices)
 
     scores = output.logits.float().log_softmax(-1)[:, [choice[0] for choice in choices]]
     longest = max(len(choice) for choice in choices)
@@ -57,10 +60,12 @@ def choice_log_probs(model: nn.Module, prompts: Sequence[list[int]], choices: Se
     return scores + (log_probs * counted.repeat(len(prompts), 1)).sum(-1).view(len(prompts), len(choices))
 
 
-def _without_cache(model: nn.Module, prompts: Sequence[list[int]], choices: Sequence[list[int]]) -> Tensor:
+def _apart(model: nn.Module, prompts: Sequence[list[int]], choices: Sequence[list[int]]) -> Tensor:
+    """Every choice with its prompt as a row of its own."""
     device = inner_model(model).device
+    kind = "seq2seq" if inner_model(model).config.is_encoder_decoder else "causal"
     rows = []
     for prompt in prompts:
-        batch = PadRight(0)([training_row(Tokens(prompt, choice)) for choice in choices])
+        batch = PadRight(0)([training_row(Tokens(prompt, choice), kind) for choice in choices])
         rows.append(completion_log_probs(model, {key: value.to(device) for key, value in batch.items()}))
     return torch.stack(rows)

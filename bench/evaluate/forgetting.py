@@ -5,24 +5,44 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.data import stdlib
-from bench.data.tokens import PadRight
+from bench.data.tokens import PadRight, Tokens, training_row
 from bench.models.logits import inner_model, label_log_probs
 
 _WINDOW = 256
 
 
 @torch.no_grad()
-def general_loss(model: nn.Module, tokenizer: Any, tokens: int, batch_size: int) -> float:
-    """Mean loss in nats per token over about `tokens` tokens of `stdlib.general_text`, taken evenly from all of it."""
+def general_loss(
+    model: nn.Module, tokenizer: Any, text: str, tokens: int, batch_size: int, kind: str = "causal"
+) -> float | None:
+    """Mean loss in nats per token over about `tokens` tokens of `text`, taken evenly from all of it.
+
+    A causal model reads whole windows; a seq2seq model writes the second half of a window after reading the first.
+
+    Returns:
+        None for a classifier, which writes no text.
+
+    Raises:
+        ValueError: the text is shorter than one window.
+    """
+    if kind == "classifier":
+        return None
     model.eval()
-    ids = tokenizer(stdlib.general_text(), add_special_tokens=False, verbose=False)["input_ids"]
+    ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
     windows = [ids[start : start + _WINDOW] for start in range(0, len(ids) - _WINDOW, _WINDOW)]
+    if not windows:
+        raise ValueError(f"data.general must have more than {_WINDOW} tokens, got {len(ids)}")
     stride = max(1, len(windows) * _WINDOW // tokens)
     chosen = windows[::stride][: max(1, tokens // _WINDOW)]
     collate, device = PadRight(tokenizer.pad_token_id), inner_model(model).device
     losses = []
     for start in range(0, len(chosen), batch_size):
-        batch = collate([{"input_ids": row, "labels": row} for row in chosen[start : start + batch_size]])
+        batch = collate([_row(ids, kind) for ids in chosen[start : start + batch_size]])
         losses.append(-label_log_probs(model, {key: value.to(device) for key, value in batch.items()}))
     return float(torch.cat(losses).mean())
+
+
+def _row(ids: list[int], kind: str) -> dict[str, list[int]]:
+    if kind == "seq2seq":
+        return training_row(Tokens(ids[: _WINDOW // 2], ids[_WINDOW // 2 :]), kind)
+    return {"input_ids": ids, "labels": ids}

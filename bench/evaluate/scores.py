@@ -1,6 +1,8 @@
 """Evaluate a model on one split of a task: mean loss, metrics, and what happened to every example.
 
-Examples are taken in order of length, so batches hold little padding; outcomes come back in the split's order.
+How answers are made is told by the kind of the task and of the model: the most probable of given answers, a
+classifier's class, or a greedily generated text. Examples are taken in order of length, so batches hold little
+padding; outcomes come back in the split's order.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -8,54 +10,31 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from transformers import GenerationConfig
+from torch import nn
 
 from bench.config import Measure, Task
 from bench.data.example import Example, TaskData
-from bench.data.tokens import PadRight, Tokens, tokenise, training_row
+from bench.data.tokens import PadRight, Tokens, class_row, tokenise, training_row
 from bench.evaluate import metrics
 from bench.evaluate.choices import choice_log_probs
-from bench.models.logits import completion_log_probs, inner_model
-from bench.records.schema import Metric, Scores
+from bench.evaluate.generate import generate
+from bench.evaluate.outcome import Outcome
+from bench.models.logits import class_log_probs, completion_log_probs, inner_model
+from bench.records.schema import Scores
 
 Report = Callable[[int, int], None]  # examples done, examples in all
+CHOSEN = ("classification", "multiple_choice")  # kinds of task whose answers are given
+READ = ("preference", "text")  # kinds without an answer
 
 
-@dataclass
-class Outcome:
-    """One evaluated example. `loss` is summed over its `tokens`; `prediction` is what the model answered."""
-
-    example: Example
-    loss: float
-    tokens: int
-    prediction: str | None = None
-    preferred: bool | None = None
-
-    @property
-    def correct(self) -> bool | None:
-        """Whether the answer is right; in a task of pairs, whether the right one is preferred."""
-        return self.preferred if self.prediction is None else self.prediction.strip() == self.example.completion.strip()
-
-    def line(self) -> dict[str, Any]:
-        """The example's line in examples.jsonl."""
-        return {
-            "id": self.example.id,
-            "correct": None if self.correct is None else int(self.correct),
-            "prediction": self.prediction,
-            "answer": self.example.completion,
-            "loss": self.loss / self.tokens,
-            "preferred": None if self.preferred is None else int(self.preferred),
-        }
-
-
-def decoding(task: Task, measure: Measure) -> dict[str, Any]:
-    """How answers are made from the model, for the record."""
-    if task.kind == "choice":
+def decoding(task: Task, kind: str) -> dict[str, Any]:
+    """How answers are made from the model in a task of this kind, for the record."""
+    if kind in CHOSEN:
         return {"method": "highest summed log-probability among the choices"}
-    if task.kind == "generate":
-        return {"method": "greedy", "max_new_tokens": measure.max_new_tokens}
-    return {}
+    if kind in READ:
+        return {}
+    stops = {"stop": list(task.stop)} if task.stop else {}
+    return {"method": "greedy", "max_new_tokens": task.max_new_tokens, **stops}
 
 
 @torch.no_grad()
@@ -67,116 +46,140 @@ def evaluate(
     task: Task,
     measure: Measure,
     report: Report = lambda done, of: None,
+    kind: str = "causal",
 ) -> tuple[Scores, list[Outcome]]:
     """Scores of `examples` (one split of `data`), and an outcome for each in the same order.
 
-    The model is left in evaluation mode.
+    The loss is nats per token of the completion; that of a classifier nats per example. The model is left in
+    evaluation mode.
+
+    Args:
+        model: a base model, with or without an adapter.
+        tokenizer: of the base model.
+        data: the whole task; its kind says how answers are made.
+        examples: with text prompts.
+        task: how answers are generated and judged.
+        measure: how many rows at once.
+        report: is told of progress.
+        kind: of the model: "causal", "classifier" or "seq2seq".
     """
     model.eval()
-    tokens = tokenise(examples, tokenizer, task.max_length)
-    if task.kind == "choice":
-        found = _choose(model, tokenizer, data, examples, tokens, measure, report)
+    tokens = tokenise(examples, tokenizer, task.max_length, kind)
+    evaluation = Evaluation(model, tokenizer, data, examples, tokens, measure.eval_batch_size, report, kind)
+    if kind == "classifier":
+        found = evaluation.classes()
+    elif data.kind == "classification":
+        found = evaluation.choices()
+    elif data.kind == "multiple_choice":
+        found = evaluation.options()
     else:
-        found = _read(model, tokenizer, examples, tokens, task, measure, report)
-        if task.kind == "generate":
-            _generate(model, tokenizer, tokens, found, measure)
+        found = evaluation.completions()
+        if data.kind not in READ:
+            answers = generate(model, tokenizer, [t.prompt for t in tokens], task, measure.eval_batch_size, kind)
+            for outcome, answer in zip(found, answers, strict=True):
+                outcome.prediction = answer
     loss = sum(o.loss for o in found) / sum(o.tokens for o in found)
-    return Scores(len(found), loss, _metrics(task, found)), found
+    names = metrics.named(task.metrics, data.kind)
+    return Scores(len(found), loss, metrics.measure(names, found, bounded=kind != "classifier")), found
 
 
-def _metrics(task: Task, found: list[Outcome]) -> dict[str, Metric]:
-    values: dict[str, Metric] = {}
-    if task.kind == "choice":
-        values["accuracy"] = metrics.accuracy([bool(o.correct) for o in found])
-        answers, predictions = [o.example.completion for o in found], [str(o.prediction) for o in found]
-        values["macro_f1"] = metrics.macro_f1(answers, predictions)
-    if task.kind == "generate":
-        values["exact_match"] = metrics.exact_match([bool(o.correct) for o in found])
-    if all(o.preferred is not None for o in found):
-        values["preference_accuracy"] = metrics.preference_accuracy([bool(o.preferred) for o in found])
-    return values
+@dataclass
+class Evaluation:
+    """One split on its way through the model, in one of four ways."""
 
+    model: nn.Module
+    tokenizer: Any
+    data: TaskData
+    examples: Sequence[Example]
+    tokens: Sequence[Tokens]
+    batch_size: int
+    report: Report
+    kind: str
 
-def _batches(tokens: Sequence[Tokens], size: int) -> Iterator[list[int]]:
-    """Indices in order of length, the longest first, so that a batch too large for memory fails at once."""
-    order = sorted(range(len(tokens)), key=lambda i: len(tokens[i].prompt) + len(tokens[i].completion), reverse=True)
-    for start in range(0, len(order), size):
-        yield order[start : start + size]
+    def __post_init__(self) -> None:
+        self.collate = PadRight(self.tokenizer.pad_token_id)
+        self.device = inner_model(self.model).device
 
+    def choices(self) -> list[Outcome]:
+        """The most probable of the task's choices."""
+        texts = self.data.choices
+        ids = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        end = self.tokenizer.eos_token_id
+        choices = [[*row, end] for row in ids]
+        found: dict[int, Outcome] = {}
+        for batch in self._batches(max(1, self.batch_size // len(choices))):
+            scores = choice_log_probs(self.model, [self.tokens[i].prompt for i in batch], choices).tolist()
+            for i, row in zip(batch, scores, strict=True):
+                right = len(choices[texts.index(self.examples[i].completion)])
+                found[i] = self._chosen(i, row, texts, right)
+            self.report(len(found), len(self.examples))
+        return self._in_order(found)
 
-def _choose(
-    model: nn.Module,
-    tokenizer: Any,
-    data: TaskData,
-    examples: Sequence[Example],
-    tokens: Sequence[Tokens],
-    measure: Measure,
-    report: Report,
-) -> list[Outcome]:
-    ids = tokenizer(list(data.choices), add_special_tokens=False)["input_ids"]
-    choices = [[*row, tokenizer.eos_token_id] for row in ids]
-    column = {choice: i for i, choice in enumerate(data.choices)}
-    found: dict[int, Outcome] = {}
-    for batch in _batches(tokens, max(1, measure.eval_batch_size // len(choices))):
-        scores = choice_log_probs(model, [tokens[i].prompt for i in batch], choices).cpu()
-        for i, row in zip(batch, scores, strict=True):
-            example = examples[i]
-            right = float(row[column[example.completion]])
-            preferred = None if example.rejected is None else right > float(row[column[example.rejected]])
-            prediction = data.choices[int(row.argmax())]
-            found[i] = Outcome(example, -right, len(choices[column[example.completion]]), prediction, preferred)
-        report(len(found), len(examples))
-    return [found[i] for i in range(len(examples))]
+    def options(self) -> list[Outcome]:
+        """The most probable of the row's own options; a row's options are scored in one batch or more."""
+        rows = [(i, k) for i, tokens in enumerate(self.tokens) for k in range(len(tokens.options))]
+        rows.sort(key=lambda at: len(self.tokens[at[0]].prompt) + len(self.tokens[at[0]].options[at[1]]), reverse=True)
+        scores: list[list[float]] = [[0.0] * len(tokens.options) for tokens in self.tokens]
+        for start in range(0, len(rows), self.batch_size):
+            part = rows[start : start + self.batch_size]
+            made = [Tokens(self.tokens[i].prompt, self.tokens[i].options[k]) for i, k in part]
+            for (i, k), value in zip(part, self._log_probs(made), strict=True):
+                scores[i][k] = value
+            self.report(len(self.examples) * (start + len(part)) // len(rows), len(self.examples))
+        found = []
+        for i, (example, tokens) in enumerate(zip(self.examples, self.tokens, strict=True)):
+            found.append(self._chosen(i, scores[i], example.options, len(tokens.completion)))
+        return found
 
+    def classes(self) -> list[Outcome]:
+        """A classifier's most probable class."""
+        found: dict[int, Outcome] = {}
+        for batch in self._batches(self.batch_size):
+            rows = self.collate([class_row(self.tokens[i], 0) for i in batch])
+            scores = class_log_probs(self.model, {key: value.to(self.device) for key, value in rows.items()}).tolist()
+            for i, row in zip(batch, scores, strict=True):
+                found[i] = self._chosen(i, row, self.data.choices, 1)
+            self.report(len(found), len(self.examples))
+        return self._in_order(found)
 
-def _read(
-    model: nn.Module,
-    tokenizer: Any,
-    examples: Sequence[Example],
-    tokens: Sequence[Tokens],
-    task: Task,
-    measure: Measure,
-    report: Report,
-) -> list[Outcome]:
-    """Loss of the right completion, and whether it is preferred to the rejected one where there is one."""
-    collate, found = PadRight(tokenizer.pad_token_id), {}
-    for batch in _batches(tokens, measure.eval_batch_size):
-        right = _log_probs(model, collate, [tokens[i] for i in batch])
-        wrong: list[float] | None = None
-        if task.preferences:
-            rejected = [Tokens(tokens[i].prompt, tokens[i].rejected or []) for i in batch]
-            wrong = _log_probs(model, collate, rejected)
-        for place, i in enumerate(batch):
-            preferred = None if wrong is None else right[place] > wrong[place]
-            found[i] = Outcome(examples[i], -right[place], len(tokens[i].completion), preferred=preferred)
-        report(len(found), len(examples))
-    return [found[i] for i in range(len(examples))]
+    def completions(self) -> list[Outcome]:
+        """Loss of the right completion, and its margin over the rejected one where every example has one."""
+        pairs = all(t.rejected is not None for t in self.tokens)
+        found: dict[int, Outcome] = {}
+        for batch in self._batches(self.batch_size):
+            right = self._log_probs([self.tokens[i] for i in batch])
+            wrong = (
+                self._log_probs([Tokens(self.tokens[i].prompt, self.tokens[i].rejected or []) for i in batch])
+                if (pairs)
+                else []
+            )
+            for place, i in enumerate(batch):
+                margin = right[place] - wrong[place] if pairs else None
+                found[i] = Outcome(self.examples[i], -right[place], len(self.tokens[i].completion), margin=margin)
+            self.report(len(found), len(self.examples))
+        return self._in_order(found)
 
+    def _chosen(self, i: int, scores: list[float], texts: Sequence[str], tokens: int) -> Outcome:
+        example = self.examples[i]
+        right = scores[texts.index(example.completion)]
+        rejected = example.rejected
+        margin = right - scores[texts.index(rejected)] if rejected in texts else None
+        prediction = texts[scores.index(max(scores))]
+        return Outcome(example, -right, tokens, prediction, margin, list(scores))
 
-def _log_probs(model: nn.Module, collate: PadRight, tokens: Sequence[Tokens]) -> list[float]:
-    batch: dict[str, Tensor] = collate([training_row(t) for t in tokens])
-    device = inner_model(model).device
-    return completion_log_probs(model, {key: value.to(device) for key, value in batch.items()}).tolist()
+    def _log_probs(self, tokens: Sequence[Tokens]) -> list[float]:
+        rows = self.collate([training_row(t, self.kind) for t in tokens])
+        found: list[float] = completion_log_probs(self.model, {k: v.to(self.device) for k, v in rows.items()}).tolist()
+        return found
 
+    def _batches(self, size: int) -> Iterator[list[int]]:
+        """Indices in order of length, the longest first, so that a batch too large for memory fails at once."""
+        order = sorted(range(len(self.tokens)), key=self._length, reverse=True)
+        for start in range(0, len(order), size):
+            yield order[start : start + size]
 
-def _generate(model: Any, tokenizer: Any, tokens: Sequence[Tokens], found: list[Outcome], measure: Measure) -> None:
-    """Greedy answers. A batch holds prompts of one length, so nothing is padded and no method's positions shift."""
-    settings = GenerationConfig(
-        do_sample=False,
-        num_beams=1,
-        use_cache=True,
-        max_new_tokens=measure.max_new_tokens,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    device = inner_model(model).device
-    by_length: dict[int, list[int]] = {}
-    for i, row in enumerate(tokens):
-        by_length.setdefault(len(row.prompt), []).append(i)
-    for length, members in by_length.items():
-        for start in range(0, len(members), measure.eval_batch_size):
-            batch = members[start : start + measure.eval_batch_size]
-            ids = torch.tensor([tokens[i].prompt for i in batch], device=device)
-            output = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=settings)
-            for i, row in zip(batch, output[:, length:], strict=True):
-                found[i].prediction = tokenizer.decode(row, skip_special_tokens=True)
+    def _length(self, i: int) -> int:
+        return len(self.tokens[i].prompt) + len(self.tokens[i].completion)
+
+    def _in_order(self, found: dict[int, Outcome]) -> list[Outcome]:
+        return [found[i] for i in range(len(self.examples))]

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from bench.method import Context, Method
+from bench.models import kinds
 
 TENSORS = "trained.safetensors"
 
@@ -39,7 +40,9 @@ def reload(base: PreTrainedModel, folder: str | Path, method: Method, context: C
     """
     folder = Path(folder)
     if (folder / "adapter_config.json").is_file():
-        return PeftModel.from_pretrained(base, str(folder))
+        adapted = PeftModel.from_pretrained(base, str(folder))
+        kinds.read_prompt_once(adapted)
+        return adapted
     if (folder / TENSORS).is_file():
         model = method.adapt(base, context)
         unknown = model.load_state_dict(load_file(folder / TENSORS), strict=False).unexpected_keys
@@ -47,5 +50,7 @@ def reload(base: PreTrainedModel, folder: str | Path, method: Method, context: C
             raise ValueError(f"{folder / TENSORS} is not of method={method.name}: it has the tensor {unknown[0]}")
         return model
     if (folder / "config.json").is_file():
-        return type(base).from_pretrained(folder, dtype=torch.float32, use_safetensors=True).to(base.device)
+        whole = type(base).from_pretrained(folder, dtype=torch.float32, use_safetensors=True).to(base.device)
+        kinds.settle(whole, context.info.kind)
+        return whole
     raise ValueError(f"there is no checkpoint in {folder}")

@@ -7,33 +7,34 @@ model's own generation settings never inherited, the tokenizer padded on the rig
 import logging
 import math
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 # On some CPUs bitsandbytes warns, when peft first imports it, of an optional kernel package; that decides nothing here.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 import torch  # noqa: E402
 from transformers import (  # noqa: E402
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
     BitsAndBytesConfig,
     GenerationConfig,
-    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES  # noqa: E402
+from transformers.models.falcon import modeling_falcon  # noqa: E402
 from transformers.utils import logging as transformers_logging  # noqa: E402
 
 from bench.config import Model  # noqa: E402
 from bench.method import ModelInfo, Quantization  # noqa: E402
-from bench.models.locate import resolve  # noqa: E402
+from bench.models import kinds  # noqa: E402
+from bench.models.config import Plan, plan, positions  # noqa: E402
+from bench.models.locate import reporting, resolve, source  # noqa: E402
+from bench.models.tokenizer import load_tokenizer  # noqa: E402
 from bench.records.schema import Parameters  # noqa: E402
 
-RANDOM_SEED = 0  # of the weights of model.weights=random: the base is the same for every seed of a run
+# Of the weights of model.weights=random and of a new classification head: the base is the same for every seed of a run.
+RANDOM_SEED = 0
+TEXT_PART = {r"^language_model\.model\.": "model.", r"^model\.language_model\.": "model."}  # of a multimodal checkpoint
+OVERFLOW_FLOAT16 = ("t5", "mt5", "umt5", "longt5", "rwkv")
 
 
 def quiet() -> None:
@@ -68,23 +69,25 @@ def info(model: Model, device: str, gradient_checkpointing: bool = False) -> Mod
     """What a method may know of the model before it is loaded; reads its configuration, no weights.
 
     Raises:
-        ValueError: there is no such model, or it is not a decoder-only language model.
+        ValueError: there is no such model, or none of a kind that can be trained here.
     """
-    config = _config(model)
-    text = config.get_text_config()
+    planned = plan(model, facts=True)
+    config = planned.config
     return ModelInfo(
         name=model.name,
         architecture=config.model_type,
-        hidden_size=text.hidden_size,
-        layers=text.num_hidden_layers,
-        vocabulary=text.vocab_size,
+        hidden_size=config.hidden_size,
+        layers=config.num_hidden_layers,
+        vocabulary=config.vocab_size,
         gradient_checkpointing=gradient_checkpointing,
         device=device,
+        positions=positions(config),
+        kind=planned.kind,
     )
 
 
 def load(
-    model: Model, device: str, quantization: Quantization | None, dtype: torch.dtype
+    model: Model, device: str, quantization: Quantization | None, dtype: torch.dtype, labels: Sequence[str] = ()
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The base model with every parameter frozen, and its tokenizer.
 
@@ -93,26 +96,25 @@ def load(
         device: "cuda", "mps" or "cpu".
         quantization: 4-bit storage of all linear layers but the head; None for none.
         dtype: of all weights that are not quantised, and of the computation with those that are.
+        labels: the classes of a classifier; the other kinds have none.
 
     Raises:
         ValueError: the model cannot be loaded; the message names the key that is to blame.
     """
     quiet()
-    config = _config(model)
-    tokenizer = _tokenizer(model)
-    with _reporting(model):
+    planned = plan(model, facts=model.weights == "random", labels=labels)
+    _check(planned, dtype, labels)
+    tokenizer = load_tokenizer(planned)
+    with reporting(model), torch.random.fork_rng():
+        torch.manual_seed(RANDOM_SEED)
         if model.weights == "random":
-            loaded = _random(model, config, device, quantization, dtype)
+            loaded = _random(planned, device, quantization, dtype)
         else:
-            loaded = _pretrained(model, resolve(model.path), device, quantization, dtype)
+            loaded = _pretrained(planned, resolve(model.path), device, quantization, dtype)
     loaded.requires_grad_(False)
+    kinds.settle(loaded, planned.kind)
     keep_gradients_right(loaded)
-    own = loaded.generation_config
-    loaded.generation_config = GenerationConfig(
-        bos_token_id=own.bos_token_id if own else config.bos_token_id,
-        eos_token_id=own.eos_token_id if own else config.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
+    _set_ends(planned, loaded, tokenizer)
     return loaded, tokenizer
 
 
@@ -138,77 +140,98 @@ def _size(parameter: torch.nn.Parameter) -> int:
     return parameter.numel() if state is None else math.prod(state.shape)
 
 
-def _config(model: Model) -> PretrainedConfig:
-    with _reporting(model):
-        config = AutoConfig.from_pretrained(resolve(model.path), **_source(model))
-    custom = "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})
-    if config.is_encoder_decoder or not (custom or config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES):
-        raise ValueError(f"model.path: {model.path} is a {config.model_type}, not a decoder-only language model")
-    return config
-
-
-def _tokenizer(model: Model) -> PreTrainedTokenizerBase:
-    with _reporting(model):
-        tokenizer = AutoTokenizer.from_pretrained(resolve(model.path), padding_side="right", **_source(model))
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
-    if tokenizer.pad_token is None:
-        raise ValueError(f"model.path: the tokenizer of {model.path} has no token to pad with")
-    return tokenizer
+def _check(planned: Plan, dtype: torch.dtype, labels: Sequence[str]) -> None:
+    model, architecture = planned.model, planned.config.model_type
+    if model.architecture:
+        stated = plan(model, facts=True).config.model_type
+        if stated != architecture:
+            raise ValueError(f"model.architecture: {model.path} is a {architecture}, not a {stated}")
+    if dtype == torch.float16 and architecture in OVERFLOW_FLOAT16:
+        raise ValueError(f"model.dtype=float16: {architecture} overflows in it; use bfloat16 or float32")
+    if planned.kind == "classifier" and len(labels) < 2:
+        raise ValueError(f"model.kind: {model.name} is a classifier and needs a task with two classes or more")
 
 
 def _pretrained(
-    model: Model, source: str, device: str, quantization: Quantization | None, dtype: torch.dtype
+    planned: Plan, place: str, device: str, quantization: Quantization | None, dtype: torch.dtype
 ) -> PreTrainedModel:
-    quantized: dict[str, Any] = {}
-    if quantization is not None:
-        quantized["quantization_config"] = BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type=quantization.data_type,
-            bnb_4bit_use_double_quant=quantization.double,
-            bnb_4bit_compute_dtype=dtype,
-        )
-    # accelerate refuses to train quantised weights on "cuda" where it expects "cuda:0"
-    place = torch.cuda.current_device() if device == "cuda" else device
-    return AutoModelForCausalLM.from_pretrained(
-        source,
+    model, classifier = planned.model, planned.kind == "classifier"
+    quantized = {} if quantization is None else {"quantization_config": _in_4_bits(planned, quantization, dtype)}
+    loaded, report = kinds.CLASSES[planned.kind].from_pretrained(
+        place,
+        config=planned.config,
         dtype=dtype,
         attn_implementation=model.attention,
-        device_map={"": place},
-        use_safetensors=True,
+        # accelerate refuses to train quantised weights on "cuda" where it expects "cuda:0"
+        device_map={"": torch.cuda.current_device() if device == "cuda" else device},
+        use_safetensors=True if model.safetensors else None,
+        ignore_mismatched_sizes=classifier,  # a head for other classes is replaced by a new one
+        key_mapping=TEXT_PART if planned.text_part else None,
+        output_loading_info=True,
         **quantized,
-        **_source(model),
+        **source(model),
+    )
+    if planned.text_part:
+        loaded._weight_conversions = None  # or it would be saved under the multimodal model's names
+    lacking = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
+    if classifier:  # its head may be new, and with it what pools for the head
+        lacking = {k for k in lacking if k.startswith(f"{loaded.base_model_prefix}.") and "pooler" not in k}
+    if lacking:
+        raise ValueError(f"model.path: {model.path} lacks {len(lacking)} of its weights, such as {min(lacking)}")
+    if quantization is not None:
+        _check_quantised(model, loaded)
+    return loaded
+
+
+def _in_4_bits(planned: Plan, quantization: Quantization, dtype: torch.dtype) -> BitsAndBytesConfig:
+    if (
+        planned.config.model_type == "falcon"
+    ):  # only `nn.Linear` itself is quantised, not Falcon's class that is the same
+        modeling_falcon.FalconLinear = torch.nn.Linear
+    head = None  # transformers finds a language model's head by itself
+    if planned.kind == "classifier":
+        with torch.device("meta"):
+            head = kinds.heads(kinds.build(planned, dtype))
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=quantization.data_type,
+        bnb_4bit_use_double_quant=quantization.double,
+        bnb_4bit_compute_dtype=dtype,
+        llm_int8_skip_modules=head,
     )
 
 
-def _random(
-    model: Model, config: PretrainedConfig, device: str, quantization: Quantization | None, dtype: torch.dtype
-) -> PreTrainedModel:
-    with torch.random.fork_rng(), torch.device(device):
-        torch.manual_seed(RANDOM_SEED)
-        built = AutoModelForCausalLM.from_config(
-            config, dtype=dtype, attn_implementation=model.attention, trust_remote_code=model.trust_remote_code
-        )
+def _check_quantised(model: Model, loaded: PreTrainedModel) -> None:
+    """Refuse a model that has most of its weights in modules that were left as they are, which nothing else says."""
+    ends = (loaded.get_input_embeddings(), loaded.get_output_embeddings())
+    outside = {id(end.weight) for end in ends if end is not None}
+    layers = [p for p in loaded.parameters() if p.dim() > 1 and id(p) not in outside]
+    share = sum(_size(p) for p in layers if hasattr(p, "quant_state")) / sum(_size(p) for p in layers)
+    if share < 0.5:
+        raise ValueError(f"model.path: only {share:.0%} of the weights in the layers of {model.path} can be in 4 bits")
+
+
+def _random(planned: Plan, device: str, quantization: Quantization | None, dtype: torch.dtype) -> PreTrainedModel:
+    with torch.device(device):
+        built = kinds.build(planned, dtype)
     if quantization is None:
         return built
     with tempfile.TemporaryDirectory() as folder:  # transformers quantises only what it reads from a file
         built.save_pretrained(folder)
         del built
-        return _pretrained(model, folder, device, quantization, dtype)
+        return _pretrained(replace(planned, text_part=False), folder, device, quantization, dtype)
 
 
-def _source(model: Model) -> dict[str, Any]:
-    return {"revision": model.revision, "trust_remote_code": model.trust_remote_code}
-
-
-@contextmanager
-def _reporting(model: Model) -> Iterator[None]:
-    """Turn what transformers raises for a model that is missing or unfit into one sentence for the user."""
-    try:
-        yield
-    except (OSError, ValueError, ImportError) as error:
-        lines = str(error).strip().splitlines()
-        if isinstance(error, ValueError) and lines[:1] and lines[0].startswith("model."):
-            raise
-        key = f"model.attention={model.attention}" if "attention" in str(error).lower() else "model.path"
-        raise ValueError(f"{key}: cannot load {model.path}: {lines[0] if lines else type(error).__name__}") from error
+def _set_ends(planned: Plan, loaded: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """The tokens that end and pad; of the model's own settings for generation nothing else is inherited."""
+    if planned.kind == "classifier":
+        loaded.config.pad_token_id = tokenizer.pad_token_id
+        return
+    random = planned.model.weights == "random"
+    own = tokenizer if random or loaded.generation_config is None else loaded.generation_config
+    loaded.generation_config = GenerationConfig(
+        bos_token_id=own.bos_token_id,
+        eos_token_id=own.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        decoder_start_token_id=planned.config.decoder_start_token_id if planned.kind == "seq2seq" else None,
+    )

@@ -4,8 +4,12 @@ The command line asks here before it starts anything, so that a mistyped path co
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from bench.config import Model
 from bench.method import did_you_mean
 
 EMBEDDED = Path(__file__).parent / "embedded"
@@ -32,11 +36,46 @@ def resolve(path: str) -> str:
         if name not in embedded():
             raise ValueError(f"model.path: there is no embedded model {name!r}{did_you_mean(name, embedded())}")
         return str(EMBEDDED / name)
+    return _folder("model.path", path, "model", "config.json")
+
+
+def resolve_tokenizer(path: str) -> str:
+    """What transformers can load for `model.tokenizer`: a folder, or a Hub id unchanged.
+
+    Raises:
+        ValueError: there is no such folder, or it holds no tokenizer.
+    """
+    return _folder("model.tokenizer", path, "tokenizer", "tokenizer_config.json")
+
+
+def _folder(key: str, path: str, what: str, file: str) -> str:
     folder = Path(path).expanduser()
     if not (folder.is_dir() or path.startswith((".", "~")) or not _HUB_ID.fullmatch(path)):
         return path
     if not folder.is_dir():
-        raise ValueError(f"model.path: there is no folder {path or repr(path)}")
-    if not (folder / "config.json").is_file():
-        raise ValueError(f"model.path: {path} holds no model, its config.json is missing")
+        raise ValueError(f"{key}: there is no folder {path or repr(path)}")
+    if not (folder / file).is_file():
+        raise ValueError(f"{key}: {path} holds no {what}, its {file} is missing")
     return str(folder)
+
+
+def source(model: Model) -> dict[str, Any]:
+    """Which version of the model's files transformers reads, and whether it runs code among them."""
+    return {"revision": model.revision, "trust_remote_code": model.trust_remote_code}
+
+
+@contextmanager
+def reporting(model: Model) -> Iterator[None]:
+    """Turn what transformers raises for a model that is missing or unfit into one sentence for the user."""
+    try:
+        yield
+    except (OSError, ValueError, ImportError) as error:
+        lines = str(error).strip().splitlines()
+        if isinstance(error, ValueError) and lines[:1] and lines[0].startswith("model."):
+            raise
+        reason = lines[0] if lines else type(error).__name__
+        if "attention" in str(error).lower():
+            raise ValueError(f"model.attention={model.attention}: cannot load {model.path}: {reason}") from error
+        if model.safetensors and "safetensors" in reason:
+            reason += "; model.safetensors=false reads pickled weights too"
+        raise ValueError(f"model.path: cannot load {model.path}: {reason}") from error

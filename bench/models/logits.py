@@ -1,4 +1,4 @@
-"""Log-probabilities of labels, with logits computed only where a label is.
+"""Log-probabilities of labels and of classes, with logits computed only where a label is.
 
 Most positions of a batch carry no label (the prompt, the padding), and the output head is the largest layer of
 a small model and the largest activation of any model with a large vocabulary. A hook on the head keeps the
@@ -8,7 +8,7 @@ so the values are the same as with full logits.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import cast
+from typing import Any, cast
 
 import torch
 from peft import PeftModel
@@ -47,26 +47,59 @@ def label_log_probs(model: nn.Module, batch: dict[str, Tensor], full: bool = Fal
     """Log-probability of every labelled token, [labels], in the order of rows and positions.
 
     Args:
-        model: a causal language model, with or without an adapter.
-        batch: `input_ids`, `attention_mask`, `labels`, each [batch, length]; labels as `bench.data.tokens` makes them.
+        model: a causal or a seq2seq language model, with or without an adapter.
+        batch: `input_ids` and `attention_mask` [batch, length] and `labels`, as `bench.data.tokens` makes them:
+            as long as the input for a causal model, of any length for the decoder of a seq2seq one.
         full: compute the logits of all positions first, as transformers itself does.
     """
+    if inner_model(model).config.is_encoder_decoder:
+        return _decoder_log_probs(model, batch, full)
     labelled = batch["labels"][:, 1:] != IGNORED
     targets = batch["labels"][:, 1:][labelled]
     keep = nn.functional.pad(labelled, (0, 1))  # the token at t+1 is predicted at t; the last position predicts nothing
     inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"], "use_cache": False}
-    if full:
-        logits = model(**inputs).logits
-        logits = logits[:, logits.shape[1] - keep.shape[1] :][keep]
-    else:
+    return -cross_entropy(_logits(model, inputs, keep, full), targets, reduction="none")
+
+
+def _decoder_log_probs(model: nn.Module, batch: dict[str, Tensor], full: bool) -> Tensor:
+    labels = batch["labels"]
+    inputs = {
+        "input_ids": batch["input_ids"],
+        "attention_mask": batch["attention_mask"],
+        "decoder_input_ids": decoder_inputs(model, labels),
+        "use_cache": False,
+    }
+    keep = labels != IGNORED
+    return -cross_entropy(_logits(model, inputs, keep, full), labels[keep], reduction="none")
+
+
+def decoder_inputs(model: nn.Module, labels: Tensor) -> Tensor:
+    """What the decoder of a seq2seq model reads to predict `labels` [batch, length]: its start token, then they."""
+    config = inner_model(model).config
+    shifted = labels.roll(1, dims=1)
+    shifted[:, 0] = config.decoder_start_token_id
+    return shifted.masked_fill(shifted == IGNORED, config.pad_token_id)
+
+
+def _logits(model: nn.Module, inputs: dict[str, Any], keep: Tensor, full: bool) -> Tensor:
+    """Logits [kept, vocabulary] in float32; soft prompts lengthen a causal model's sequence on the left."""
+    if not full:
         with logits_only_at(model, keep):
-            logits = model(**inputs).logits
-    return -cross_entropy(logits.float(), targets, reduction="none")
+            return model(**inputs).logits.float()
+    logits = model(**inputs).logits
+    return logits[:, logits.shape[1] - keep.shape[1] :][keep].float()
+
+
+def class_log_probs(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    """Log-probability of every class, [batch, classes], from `input_ids` and `attention_mask` [batch, length]."""
+    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    return logits.float().log_softmax(-1)
 
 
 def completion_log_probs(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
     """Summed log-probability of each row's labelled tokens, [batch]."""
     log_probs = label_log_probs(model, batch)
-    counts = (batch["labels"][:, 1:] != IGNORED).sum(dim=1)
+    first = 0 if inner_model(model).config.is_encoder_decoder else 1  # a causal row's first token is not predicted
+    counts = (batch["labels"][:, first:] != IGNORED).sum(dim=1)
     rows = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
     return torch.zeros(len(counts), device=counts.device).index_add(0, rows, log_probs)

@@ -4,12 +4,16 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
+from bench.config import Model
+from bench.models import kinds
+from bench.models.config import plan
+from bench.models.families import BEGIN_ID, END_ID, FAMILIES, PAD_ID, VOCABULARY
 from bench.models.load import quiet
+from bench.models.tokenizer import mark_ends
 
-VOCABULARY = 320
-END, PAD = "<|endoftext|>", "<|pad|>"
+END, PAD, BEGIN = "<|endoftext|>", "<|pad|>", "<|begin|>"
 TEXT = (
     "Return the number of words in the text.",
     "Which module does this docstring belong to? json",
@@ -21,43 +25,33 @@ TEXT = (
 def tiny_model(folder: str | Path, architecture: str = "llama") -> str:
     """Write a random two-layer model and a byte-level BPE tokenizer to `folder`, and return the folder.
 
-    `llama` has grouped-query attention, tied embeddings and no biases; `gpt2` has biases and `Conv1D` layers.
-    The weights are larger than usual, or its outputs would hardly depend on its inputs.
+    Args:
+        folder: where to.
+        architecture: one of `bench.models.families.FAMILIES`. `llama` has grouped-query attention, tied embeddings
+            and no biases; `gpt2` has biases and `Conv1D` layers. A classifier is written with two classes.
     """
     quiet()
-    ends = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 1}
+    family = FAMILIES[architecture]
+    settings = Model(name="tiny", kind=family.kind, architecture=family.facts, attention=family.attention)
+    planned = plan(settings, facts=True, labels=("no", "yes"))
     with torch.random.fork_rng():
         torch.manual_seed(7)
-        if architecture == "llama":
-            model = LlamaForCausalLM(
-                LlamaConfig(
-                    vocab_size=VOCABULARY,
-                    hidden_size=64,
-                    intermediate_size=128,
-                    num_hidden_layers=2,
-                    num_attention_heads=4,
-                    num_key_value_heads=2,
-                    max_position_embeddings=256,
-                    initializer_range=0.1,
-                    tie_word_embeddings=True,
-                    **ends,
-                )
-            )
-        else:
-            size = {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 256}
-            model = GPT2LMHeadModel(GPT2Config(vocab_size=VOCABULARY, initializer_range=0.1, **size, **ends))
-    model.save_pretrained(folder)
-    _tokenizer().save_pretrained(folder)
+        kinds.build(planned, torch.float32).save_pretrained(folder)
+    tokenizer = _tokenizer(planned.encoder)
+    mark_ends(tokenizer, planned.kind, planned.encoder)
+    tokenizer.save_pretrained(folder)
     return str(folder)
 
 
-def _tokenizer() -> PreTrainedTokenizerFast:
+def _tokenizer(begin: bool) -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
+    special = {END: END_ID, PAD: PAD_ID} | ({BEGIN: BEGIN_ID} if begin else {})
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY, special_tokens=[END, PAD], initial_alphabet=alphabet, show_progress=False
+        vocab_size=VOCABULARY, special_tokens=list(special), initial_alphabet=alphabet, show_progress=False
     )
     tokenizer.train_from_iterator(TEXT, trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=END, eos_token=END, pad_token=PAD)
+    start = BEGIN if begin else END
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=start, eos_token=END, pad_token=PAD)

@@ -95,6 +95,7 @@ class Metric:
     value: float
     version: int
     higher_is_better: bool
+    signature: str = ""  # of the library that computed it, where the value depends on its settings
 
 
 @dataclass
@@ -124,6 +125,10 @@ class Data:
     fingerprint: str
     sizes: dict[str, int]
     majority_accuracy: float | None = None
+    kind: str = ""  # of the task: what is asked, and so which metrics there are
+    skipped: dict[str, int] = field(default_factory=dict)  # rows left out, by split and reason
+    leaked: dict[str, int] = field(default_factory=dict)  # training examples whose text occurs in another split
+    files: dict[str, str] = field(default_factory=dict)  # SHA-256 of every file that was read, by its name
 
 
 @dataclass

@@ -29,6 +29,7 @@ def caption(section: Section) -> dict[str, str]:
         "Seeds": ", ".join(map(str, sorted({g.seed for g in records if g.method != "base"}))),
         "Precision": _precision(section.groups),
         "Decoding": "; ".join(dict.fromkeys(_decoding(r.evaluation) for r in records if r.evaluation)),
+        "Metrics": _metrics(section),
         "Versions": _versions(section),
     }
     return {name: text for name, text in found.items() if text}
@@ -59,7 +60,7 @@ def _uncertainty(cells: Sequence[Cell]) -> list[str]:
     over_seeds = any(cell.interval and not cell.over_examples for cell in cells)
     over_examples = any(cell.over_examples for cell in cells)
     ways = ["over the seeds (Student's t)"] * over_seeds
-    ways += ["of one seed over the test examples (Wilson)"] * over_examples
+    ways += ["of one seed over the test examples (Wilson for shares, else Student)"] * over_examples
     found = [f"±: 95% confidence interval {', or '.join(ways)}."] if ways else []
     if any(cell.best for cell in cells):
         found.append("Bold: the best of its column; the base takes part in what a method gives, not in what it costs.")
@@ -109,6 +110,8 @@ def _task(section: Section) -> str:
         parts += [f"{name} {size:,}" for name, size in data.sizes.items()]
         if data.majority_accuracy is not None:
             parts.append(f"always guessing the commonest answer scores {data.majority_accuracy:.3f}")
+        parts += [f"{count:,} rows of {what}" for what, count in data.skipped.items()]
+        parts += [f"{count:,} training examples overlap {name}" for name, count in data.leaked.items() if count]
         parts.append(f"data {data.fingerprint[:8]}")
     return section.heading("task") + (f" ({', '.join(parts)})" if parts else "")
 
@@ -160,6 +163,19 @@ def _precision(groups: Sequence[Group]) -> str:
         return f"computation {training.precision}, trained weights {training.trainable_dtype}"
 
     return _by_value(groups, read)
+
+
+def _metrics(section: Section) -> str:
+    """The metrics whose value depends on a library's settings, with these and their version."""
+    found = {
+        (name, metric.version, metric.signature)
+        for record in section.records
+        if record.evaluation
+        for scores in (record.evaluation.validation, record.evaluation.test)
+        for name, metric in (scores.metrics if scores else {}).items()
+        if metric.signature
+    }
+    return "; ".join(f"{name} v{version} ({signature})" for name, version, signature in sorted(found))
 
 
 def _decoding(evaluation: Evaluation) -> str:

@@ -11,9 +11,29 @@ from dataclasses import dataclass, replace
 from bench.records.schema import Metric, Record, Scores
 
 MIB, GIB = 2**20, 2**30
-METRIC_ORDER = ("accuracy", "macro_f1", "exact_match", "preference_accuracy")
-MAIN_METRICS = ("accuracy", "exact_match")
-OUTCOMES = {"accuracy": "correct", "exact_match": "correct", "preference_accuracy": "preferred"}
+# Headings of the metrics that the harness has, in the order of a table; those of plugins follow by name.
+METRICS = {
+    "accuracy": "accuracy",
+    "accuracy_norm": "acc. norm.",
+    "macro_f1": "macro F1",
+    "matthews": "Matthews",
+    "math": "math",
+    "exact_match": "exact match",
+    "squad_exact_match": "exact match (SQuAD)",
+    "token_f1": "token F1",
+    "rouge1": "ROUGE-1",
+    "rouge2": "ROUGE-2",
+    "rougeL": "ROUGE-L",
+    "bleu": "BLEU",
+    "chrf": "chrF",
+    "syntax": "syntax",
+    "perplexity": "perplexity",
+    "bits_per_byte": "bits/byte",
+    "preference_accuracy": "pref. acc.",
+    "preference_margin": "pref. margin",
+}
+MAIN_METRICS = ("accuracy", "exact_match", "math", "squad_exact_match", "rougeL", "chrf", "perplexity")
+SIDE_METRICS = ("matthews", "preference_margin")  # first to go where the terminal is narrow
 Value = Callable[[Record], float | None]
 
 
@@ -33,7 +53,7 @@ class Column:
     shown: bool = True  # in tables for people unless --columns says otherwise
     rank: int = 5  # in a narrow terminal the highest ranks go first
     kind: str = ""  # "memory", "throughput" or "timing": needs a footnote
-    outcome: str = ""  # field of examples.jsonl whose mean is this value
+    outcome: str = ""  # name in examples.jsonl of what each example gives; used where its mean is this value
     fallback: Value | None = None  # read, and marked, where `value` finds nothing
 
     @property
@@ -164,9 +184,10 @@ def _metric_columns(records: list[Record]) -> list[Column]:
         suffix, title = (f"_v{version}", f" v{version}") if several else ("", "")
         better = 1 if found[name, version].higher_is_better else -1
         read, instead = _metric("test", name, version), _metric("validation", name, version)
-        shown = name.replace("_", " ").replace("f1", "F1").replace("preference accuracy", "pref. acc.") + title
+        shown = METRICS.get(name, name.replace("_", " ")) + title
         test = Column(f"test_{name}{suffix}", shown, read, better=better, quality=True, fallback=instead)
-        test = replace(test, rank=1 if name in MAIN_METRICS else 4, outcome=OUTCOMES.get(name, ""))
+        rank = 1 if name in MAIN_METRICS else 8 if name in SIDE_METRICS else 4
+        test = replace(test, rank=rank, outcome=name, digits=_digits(name))
         validation = Column(f"validation_{name}{suffix}", f"val. {shown}", instead, better=better, quality=True)
         made += [test, replace(validation, shown=False, rank=9)]
     return made
@@ -174,4 +195,8 @@ def _metric_columns(records: list[Record]) -> list[Column]:
 
 def _metric_order(key: tuple[str, int]) -> tuple[int, str, int]:
     name, version = key
-    return METRIC_ORDER.index(name) if name in METRIC_ORDER else len(METRIC_ORDER), name, version
+    return list(METRICS).index(name) if name in METRICS else len(METRICS), name, version
+
+
+def _digits(name: str) -> str:
+    return {"bleu": ".1f", "chrf": ".1f", "perplexity": ",.2f", "preference_margin": "+.2f"}.get(name, ".3f")

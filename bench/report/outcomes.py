@@ -1,4 +1,4 @@
-"""Per-example outcomes: the interval of a proportion with one seed, and which rows cannot be told apart from the best.
+"""Per-example outcomes: the interval over the examples with one seed, and which rows are tied with the best.
 
 The lines of examples.jsonl are used for a column only if their mean is the record's value, so that a file of
 another run, a torn one or a differently weighted mean never decides anything.
@@ -12,7 +12,7 @@ from typing import Any
 from bench.records.store import EXAMPLES, DamagedRecord, read_lines
 from bench.report.columns import Column
 from bench.report.sections import Group, Stored
-from bench.report.statistics import Interval, same_mean, same_over_seeds, wilson
+from bench.report.statistics import Interval, mean_interval, same_mean, same_over_seeds, wilson
 
 TOLERANCE = 1e-4  # between a record's value and the mean of its outcomes
 
@@ -24,12 +24,18 @@ class Outcomes:
         self._lines: dict[Path, list[dict[str, Any]]] = {}
         self.damaged: list[DamagedRecord] = []
 
-    def wilson(self, group: Group, column: Column) -> Interval | None:
-        """Interval of a proportion over the examples, for one seed; None if the column is no proportion."""
-        if len(group.measured) != 1 or column.outcome not in ("correct", "preferred"):
+    def interval(self, group: Group, column: Column) -> Interval | None:
+        """Interval over the examples, for one seed: Wilson's of a proportion, Student's of any other mean.
+
+        None if the column is no mean over examples.
+        """
+        if len(group.measured) != 1:
             return None
-        found = self._of_run(group.measured[0], column)
-        return wilson(round(sum(found.values())), len(found)) if found else None
+        found = list(self._of_run(group.measured[0], column).values())
+        if not found:
+            return None
+        proportion = set(found) <= {0.0, 1.0}
+        return wilson(round(sum(found)), len(found)) if proportion else mean_interval(found)
 
     def tied(self, best: Group, other: Group, column: Column) -> bool | None:
         """Whether `other` cannot be told apart from `best` at the 5% level; None if nothing allows a test.
@@ -55,9 +61,9 @@ class Outcomes:
         if not column.outcome or expected is None or run.folder is None:
             return {}
         found = {
-            str(line.get("id")): float(line[column.outcome])
+            str(line.get("id")): float(value)
             for line in self._read(run.folder)
-            if isinstance(line.get(column.outcome), int | float)
+            if isinstance(value := _outcome(line, column.outcome), int | float)
         }
         return found if found and abs(fmean(found.values()) - expected) <= TOLERANCE else {}
 
@@ -71,6 +77,11 @@ class Outcomes:
             except DamagedRecord as error:
                 self.damaged.append(error)
         return self._lines[folder]
+
+
+def _outcome(line: dict[str, Any], name: str) -> Any:
+    found = line.get("metrics")
+    return found.get(name, line.get(name)) if isinstance(found, dict) else line.get(name)
 
 
 def _by_seed(group: Group, column: Column) -> dict[int, float]:

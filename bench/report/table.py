@@ -117,7 +117,7 @@ def _cell(group: Group, column: Column, outcomes: Outcomes) -> Cell:
     if not column.exact:
         cell.interval = mean_interval(values)
         if len(values) == 1 and not cell.fallback:
-            cell.interval = outcomes.wilson(group, column)
+            cell.interval = outcomes.interval(group, column)
             cell.over_examples = cell.interval is not None
     if column.kind in ("throughput", "timing"):
         cell.disturbed = any(

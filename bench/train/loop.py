@@ -12,20 +12,28 @@ from transformers import PrinterCallback
 
 from bench.config import Run
 from bench.data.example import Example
-from bench.data.tokens import PadRight, Tokens, preference_row, tokenise, training_row
+from bench.data.tokens import PadRight, Tokens, class_row, preference_row, tokenise, training_row
 from bench.measure.clock import quantiles
 from bench.models.logits import completion_log_probs, inner_model
 from bench.records.schema import Training
 from bench.train.budget import total_steps
 from bench.train.meter import Send, StepMeter
-from bench.train.trainers import OPTIMIZER, TRAINERS, settings
+from bench.train.trainers import OPTIMIZER, settings, trainer_class
 
 
-def rows(run: Run, examples: Sequence[Example], tokenizer: Any) -> Dataset:
-    """The training rows of the run's objective."""
-    tokens = tokenise(examples, tokenizer, run.task.max_length)
-    make = preference_row if run.method is not None and run.method.objective == "dpo" else training_row
-    return Dataset.from_list([make(t) for t in tokens])
+def rows(
+    run: Run, examples: Sequence[Example], tokenizer: Any, kind: str = "causal", choices: Sequence[str] = ()
+) -> Dataset:
+    """The training rows of the run's objective, for a model of this kind; a classifier's classes are the choices."""
+    tokens = tokenise(examples, tokenizer, run.task.max_length, kind)
+    if kind == "classifier":
+        label = {choice: i for i, choice in enumerate(choices)}
+        made = [class_row(t, label[e.completion]) for t, e in zip(tokens, examples, strict=True)]
+    elif run.method is not None and run.method.objective == "dpo":
+        made = [preference_row(t) for t in tokens]
+    else:
+        made = [training_row(t, kind) for t in tokens]
+    return Dataset.from_list(made)
 
 
 def lengths(dataset: Dataset) -> list[int]:
@@ -65,7 +73,15 @@ def with_reference(model: nn.Module, dataset: Dataset, tokenizer: Any, batch_siz
 
 
 def train(
-    run: Run, model: nn.Module, tokenizer: Any, dataset: Dataset, precision: str, device: str, log: Path, send: Send
+    run: Run,
+    model: nn.Module,
+    tokenizer: Any,
+    dataset: Dataset,
+    precision: str,
+    device: str,
+    log: Path,
+    send: Send,
+    kind: str = "causal",
 ) -> Training:
     """Train `model` in place within the run's budget.
 
@@ -78,6 +94,7 @@ def train(
         device: `cpu`, `cuda` or `mps`.
         log: where the steps are written, as JSON lines.
         send: takes progress events.
+        kind: of the model.
 
     Raises:
         Diverged: the loss is not finite.
@@ -94,7 +111,7 @@ def train(
     )
     with tempfile.TemporaryDirectory(prefix="tunebench-") as folder:
         arguments = settings(run, meter, folder, precision, device)
-        trainer = TRAINERS[run.method.objective](run, meter, arguments, model, dataset, tokenizer)
+        trainer = trainer_class(run.method.objective, kind)(run, meter, arguments, model, dataset, tokenizer)
         trainer.remove_callback(PrinterCallback)
         trainer.train()
     return summary(run, meter, model, precision)

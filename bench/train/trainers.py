@@ -1,4 +1,4 @@
-"""The two objectives, as members of transformers' Trainer family that count what they train on.
+"""The objectives, as members of transformers' Trainer family that count what they train on.
 
 Everything that a default would decide is decided here. TRL's DPOTrainer changes in four points. It reads tokens
 that are made already. Its reference is the untouched base (adapter disabled, or log-probabilities computed
@@ -20,7 +20,7 @@ from trl import DPOConfig, DPOTrainer
 
 from bench.config import Run
 from bench.data.tokens import IGNORED, PadRight
-from bench.models.logits import completion_log_probs, label_log_probs
+from bench.models.logits import class_log_probs, completion_log_probs, label_log_probs
 from bench.train.budget import ENDLESS, scheduler
 from bench.train.meter import StepMeter
 
@@ -75,10 +75,14 @@ class Measured:
     def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
         """The library's training step, counted."""
         examples = len(inputs["input_ids"]) // self.rows_per_example
-        tokens, trained = inputs["attention_mask"].sum(), self.trained_tokens(inputs)
+        tokens, trained = self.tokens(inputs), self.trained_tokens(inputs)
         loss = super().training_step(model, inputs, *args, **kwargs)  # type: ignore[misc]
         self.meter.count(examples, tokens, trained, loss.detach())
         return loss
+
+    def tokens(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Number of tokens in the batch that are not padding."""
+        return inputs["attention_mask"].sum()
 
     def trained_tokens(self, inputs: dict[str, Tensor]) -> Tensor:
         """Number of tokens in the batch that carry loss."""
@@ -116,12 +120,32 @@ class SftTrainer(Measured, Trainer):
         self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Tensor:
         """Summed negative log-probability of the labels over the number of labels in the step."""
-        log_probs = label_log_probs(model, inputs, full=self.run.train.loss == "full")
+        log_probs = self.log_probs(model, inputs)
         return -log_probs.sum() / (len(log_probs) if num_items_in_batch is None else num_items_in_batch)
+
+    def log_probs(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
+        """Of every label, [labels]."""
+        return label_log_probs(model, inputs, full=self.run.train.loss == "full")
 
     def trained_tokens(self, inputs: dict[str, Tensor]) -> Tensor:
         """Number of labels."""
         return (inputs["labels"] != IGNORED).sum()
+
+
+class Seq2SeqTrainer(SftTrainer):
+    """Cross-entropy on the completion, which the decoder writes while the encoder reads the prompt."""
+
+    def tokens(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Those of the encoder and those of the decoder."""
+        return super().tokens(inputs) + self.trained_tokens(inputs)
+
+
+class ClassTrainer(SftTrainer):
+    """Cross-entropy of the class, averaged over the examples of an optimizer step; the label counts as one token."""
+
+    def log_probs(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
+        """Of every example's class, [batch]."""
+        return class_log_probs(model, inputs).gather(1, inputs["labels"])[:, 0]
 
 
 class DpoTrainer(Measured, DPOTrainer):
@@ -182,4 +206,7 @@ class DpoTrainer(Measured, DPOTrainer):
         return inputs["completion_mask"].sum()
 
 
-TRAINERS: dict[str, Any] = {"sft": SftTrainer, "dpo": DpoTrainer}
+def trainer_class(objective: str, kind: str) -> Any:
+    """The trainer of an objective on a kind of model; preferences are learned by causal models alone."""
+    supervised = {"causal": SftTrainer, "seq2seq": Seq2SeqTrainer, "classifier": ClassTrainer}
+    return DpoTrainer if objective == "dpo" else supervised[kind]

@@ -30,7 +30,7 @@ SOLUTIONS: dict[str, Callable[..., int]] = {
 
 @pytest.fixture(scope="module")
 def examples() -> tuple[Example, ...]:
-    data = arithmetic.load(Task(name="arithmetic", source="arithmetic", train_size=1500))
+    data = arithmetic.load(Task(name="arithmetic", source="arithmetic", train_examples=1500))
     return data.train + data.validation + data.test
 
 
@@ -59,9 +59,9 @@ def test_every_wording_occurs(examples: tuple[Example, ...]):
 
 
 def test_the_same_seed_gives_the_same_data():
-    task = Task(name="arithmetic", source="arithmetic", train_size=50)
+    task = Task(name="arithmetic", source="arithmetic", train_examples=50)
     assert arithmetic.load(task).facts() == arithmetic.load(task).facts()
-    other = Task(name="arithmetic", source="arithmetic", train_size=50, seed=1)
+    other = Task(name="arithmetic", source="arithmetic", train_examples=50, seed=1)
     assert arithmetic.load(other).facts().fingerprint != arithmetic.load(task).facts().fingerprint
 
 

@@ -14,7 +14,9 @@ def _pair(rng: random.Random) -> tuple[str, str, str]:
 
 
 def _task(**settings: int) -> Task:
-    return Task(name="t", source="t", **({"train_size": 30, "validation_size": 10, "test_size": 5} | settings))
+    return Task(
+        name="t", source="t", **({"train_examples": 30, "validation_examples": 10, "test_examples": 5} | settings)
+    )
 
 
 def test_every_split_has_the_size_asked_for_and_no_prompt_twice():
@@ -28,7 +30,7 @@ def test_every_split_has_the_size_asked_for_and_no_prompt_twice():
 
 
 def test_a_larger_training_split_leaves_the_others_as_they_were():
-    small, large = (splits(_task(train_size=size), "", _pair) for size in (10, 40))
+    small, large = (splits(_task(train_examples=size), "", _pair) for size in (10, 40))
     assert large.train[:10] == small.train
     assert (large.validation, large.test) == (small.validation, small.test)
 
@@ -39,10 +41,10 @@ def test_the_task_s_seed_decides_the_data():
 
 
 def test_a_size_beyond_what_can_be_made_is_refused_with_its_key():
-    with pytest.raises(ValueError, match=r"task\.train_size must be <= 45 here, got 46"):
-        splits(_task(train_size=46), "", _pair)
+    with pytest.raises(ValueError, match=r"task\.train_examples must be <= 45 here, got 46"):
+        splits(_task(train_examples=46), "", _pair)
 
 
-def test_sizes_that_the_task_leaves_open():
+def test_exampless_that_the_task_leaves_open():
     data = splits(Task(), "", lambda rng: (f"{rng.random()}", "", ""))
     assert {"train": len(data.train), "validation": len(data.validation), "test": len(data.test)} == SIZES

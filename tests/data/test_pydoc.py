@@ -88,13 +88,13 @@ def test_facts_count_the_splits_and_the_commonest_answer(pydoc_data: TaskData):
     assert 1 / 16 < facts.majority_accuracy < 0.25
 
 
-def test_sizes_cut_the_splits_from_their_beginning(pydoc_data: TaskData):
-    cut = tasks.load(Task(train_size=20, validation_size=7, test_size=5))
+def test_exampless_cut_the_splits_from_their_beginning(pydoc_data: TaskData):
+    cut = tasks.load(Task(train_examples=20, validation_examples=7, test_examples=5))
     assert cut.train == pydoc_data.train[:20]
     assert cut.validation == pydoc_data.validation[:7]
     assert cut.test == pydoc_data.test[:5]
     assert cut.facts().fingerprint != pydoc_data.facts().fingerprint
-    assert tasks.load(Task(train_size=10**6)).train == pydoc_data.train
+    assert tasks.load(Task(train_examples=10**6)).train == pydoc_data.train
 
 
 @pytest.mark.parametrize("text", ["One line.", "x" * 240])

@@ -11,7 +11,7 @@ from bench.data.example import Example
 
 @pytest.fixture(scope="module")
 def examples() -> tuple[Example, ...]:
-    data = sorting.load(Task(name="sorting", source="sorting", train_size=1500))
+    data = sorting.load(Task(name="sorting", source="sorting", train_examples=1500))
     return data.train + data.validation + data.test
 
 
@@ -58,9 +58,9 @@ def test_words_are_distinct():
 
 
 def test_the_same_seed_gives_the_same_data():
-    task = Task(name="sorting", source="sorting", train_size=50)
+    task = Task(name="sorting", source="sorting", train_examples=50)
     assert sorting.load(task).facts() == sorting.load(task).facts()
-    other = Task(name="sorting", source="sorting", train_size=50, seed=1)
+    other = Task(name="sorting", source="sorting", train_examples=50, seed=1)
     assert sorting.load(other).facts().fingerprint != sorting.load(task).facts().fingerprint
 
 

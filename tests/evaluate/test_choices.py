@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import MambaConfig, MambaForCausalLM
 
-from bench.evaluate.choices import _without_cache, choice_log_probs
+from bench.evaluate.choices import _apart, choice_log_probs
 from bench.method import Method
 from methods.lora import Lora
 from methods.prefix import Prefix
@@ -29,7 +29,7 @@ def test_the_cache_changes_no_score(architecture: str, method: Method | None, ad
     assert scores.shape == (4, 4)
     assert scores.std() > 0.5
     with torch.no_grad():
-        torch.testing.assert_close(scores, _without_cache(model, PROMPTS, CHOICES), atol=1e-4, rtol=1e-5)
+        torch.testing.assert_close(scores, _apart(model, PROMPTS, CHOICES), atol=1e-4, rtol=1e-5)
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])
@@ -59,7 +59,7 @@ def test_choices_of_one_token_need_no_second_pass(adapted: Adapted):
     handle.remove()
     assert len(passes) == 1
     with torch.no_grad():
-        torch.testing.assert_close(scores, _without_cache(model, PROMPTS, [[5], [6], [7]]), atol=1e-4, rtol=1e-5)
+        torch.testing.assert_close(scores, _apart(model, PROMPTS, [[5], [6], [7]]), atol=1e-4, rtol=1e-5)
 
 
 def test_a_model_that_keeps_no_keys_and_values_is_scored_too():
@@ -67,5 +67,5 @@ def test_a_model_that_keeps_no_keys_and_values_is_scored_too():
     config = MambaConfig(vocab_size=320, hidden_size=32, num_hidden_layers=1, state_size=4)
     model = MambaForCausalLM(config).eval()
     with torch.no_grad():
-        expected = _without_cache(model, PROMPTS, CHOICES)
+        expected = _apart(model, PROMPTS, CHOICES)
     assert torch.equal(choice_log_probs(model, PROMPTS, CHOICES), expected)

@@ -1,5 +1,6 @@
 """Evaluation of a split: scores and outcomes against what a plain loop over the examples gives."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -22,11 +23,11 @@ EXAMPLES = (
     Example("d", "Return the number of words in the text, one by one, and then the lines.", " random", " file"),
     Example("e", "one by one", " json", " text of words"),
 )
-CHOICE = Task(name="t", kind="choice", max_length=64)
+CHOICE = Task(name="t", kind="classification", max_length=64)
 
 
-def data(examples=EXAMPLES, choices=CHOICES) -> TaskData:
-    return TaskData("Which module?", examples, examples, examples, choices)
+def data(examples=EXAMPLES, choices=CHOICES, kind="classification") -> TaskData:
+    return TaskData("Which module?", examples, examples, examples, choices, kind)
 
 
 @torch.no_grad()
@@ -56,44 +57,53 @@ def test_choices_as_a_plain_loop_would_score_them(method, adapted):
     assert [o.loss for o in outcomes] == pytest.approx([-r for r in right], abs=1e-3)
     assert scores.examples == 5
     assert scores.loss == pytest.approx(-sum(right) / sum(lengths(tokenizer)), abs=1e-4)
-    assert {name: metric.value for name, metric in scores.metrics.items() if name != "macro_f1"} == {
+    assert {
+        name: metric.value for name, metric in scores.metrics.items() if name in ("accuracy", "preference_accuracy")
+    } == {
         "accuracy": sum(b == e.completion for b, e in zip(best, EXAMPLES, strict=True)) / 5,
         "preference_accuracy": sum(preferred) / 5,
     }
     assert not model.training
 
 
-@pytest.mark.parametrize("kind", ["choice", "preference", "text", "generate"])
+@pytest.mark.parametrize("kind", ["classification", "preference", "text", "generation"])
 def test_the_batch_size_changes_nothing_and_outcomes_keep_the_split_s_order(kind: str, adapted):
     model, tokenizer = adapted("llama", None)
-    task = replace(CHOICE, kind=kind)
-    whole, first = evaluate(model, tokenizer, data(), EXAMPLES, task, Measure(eval_batch_size=100, max_new_tokens=4))
-    parts, second = evaluate(model, tokenizer, data(), EXAMPLES, task, Measure(eval_batch_size=2, max_new_tokens=4))
+    task = replace(CHOICE, kind=kind, max_new_tokens=4)
+    whole, first = evaluate(model, tokenizer, data(kind=kind), EXAMPLES, task, Measure(eval_batch_size=100))
+    parts, second = evaluate(model, tokenizer, data(kind=kind), EXAMPLES, task, Measure(eval_batch_size=2))
     assert [o.example for o in first] == [o.example for o in second] == list(EXAMPLES)
     assert whole.loss == pytest.approx(parts.loss, abs=1e-5)
-    assert whole.metrics == parts.metrics
+    assert {name: m.value for name, m in whole.metrics.items()} == pytest.approx(
+        {name: m.value for name, m in parts.metrics.items()}, rel=1e-4
+    )
     assert [(o.prediction, o.preferred) for o in first] == [(o.prediction, o.preferred) for o in second]
 
 
 def test_choices_are_scored_once_whatever_the_kind(adapted):
     model, tokenizer = adapted("gpt2", None)
     chosen, _ = evaluate(model, tokenizer, data(), EXAMPLES, CHOICE, Measure())
-    read, _ = evaluate(model, tokenizer, data(), EXAMPLES, replace(CHOICE, kind="preference"), Measure())
+    read, _ = evaluate(model, tokenizer, data(kind="preference"), EXAMPLES, CHOICE, Measure())
     assert read.loss == pytest.approx(chosen.loss, abs=1e-5)
     assert read.metrics["preference_accuracy"] == chosen.metrics["preference_accuracy"]
-    assert chosen.metrics.keys() == {"accuracy", "macro_f1", "preference_accuracy"}
-    assert read.metrics.keys() == {"preference_accuracy"}
+    margins = [m.metrics["preference_margin"].value for m in (read, chosen)]
+    assert margins[0] == pytest.approx(margins[1], abs=1e-4)
+    assert chosen.metrics.keys() == {"accuracy", "macro_f1", "matthews", "preference_accuracy", "preference_margin"}
+    assert read.metrics.keys() == {"preference_accuracy", "preference_margin"}
 
 
 def test_a_text_has_a_loss_alone(adapted):
     model, tokenizer = adapted("llama", None)
     texts = tuple(Example(e.id, "", e.prompt) for e in EXAMPLES)
-    task = replace(CHOICE, kind="text", preferences=False)
-    scores, outcomes = evaluate(model, tokenizer, data(texts, ()), texts, task, Measure(eval_batch_size=2))
+    scores, outcomes = evaluate(model, tokenizer, data(texts, (), "text"), texts, CHOICE, Measure(eval_batch_size=2))
     sums = [log_prob(model, tokenizer, "", e.completion) for e in texts]
     tokens = sum(len(t.completion) for t in tokenise(texts, tokenizer, 64))
     assert scores.loss == pytest.approx(-sum(sums) / tokens, abs=1e-4)
-    assert scores.metrics == {}
+    assert scores.metrics["perplexity"].value == pytest.approx(math.exp(scores.loss))
+    assert scores.metrics["bits_per_byte"].value == pytest.approx(
+        -sum(sums) / math.log(2) / sum(len(e.completion.encode()) for e in texts), abs=1e-4
+    )
+    assert scores.metrics.keys() == {"perplexity", "bits_per_byte"}
     assert {(o.correct, o.prediction, o.preferred) for o in outcomes} == {(None, None, None)}
 
 
@@ -108,9 +118,8 @@ def test_the_longest_rows_come_first(adapted):
     model, tokenizer = adapted("llama", None)
     widths = []
     handle = model.register_forward_pre_hook(lambda m, a, k: widths.append(k["input_ids"].shape[1]), with_kwargs=True)
-    evaluate(
-        model, tokenizer, data(), EXAMPLES, replace(CHOICE, kind="text", preferences=False), Measure(eval_batch_size=1)
-    )
+    alone = tuple(replace(e, rejected=None) for e in EXAMPLES)
+    evaluate(model, tokenizer, data(alone, (), "text"), alone, CHOICE, Measure(eval_batch_size=1))
     handle.remove()
     assert widths == sorted(widths, reverse=True)
     assert len(set(widths)) > 2
@@ -121,7 +130,7 @@ ANSWERS = (
     Example("2", "Open the file b", " by lines", " x"),  # as many tokens as the first
     Example("3", "Return the number of words in", " words", " x"),
 )
-GENERATE = Task(name="g", kind="generate", max_length=64)
+GENERATE = Task(name="g", kind="generation", max_length=64, max_new_tokens=20)
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +150,7 @@ def knowing(adapted):
 def test_what_was_learned_by_heart_is_generated_exactly(knowing):
     model, tokenizer = knowing
     assert len({len(t.prompt) for t in tokenise(ANSWERS, tokenizer, 64)}) > 1
-    scores, outcomes = evaluate(model, tokenizer, data(ANSWERS, ()), ANSWERS, GENERATE, Measure(max_new_tokens=20))
+    scores, outcomes = evaluate(model, tokenizer, data(ANSWERS, (), "generation"), ANSWERS, GENERATE, Measure())
     assert [o.prediction for o in outcomes[:2]] == [" one text", " by lines"]
     assert [o.correct for o in outcomes] == [True, True, False]
     assert scores.metrics["exact_match"].value == pytest.approx(2 / 3)
@@ -154,8 +163,10 @@ def test_generation_is_greedy_stops_at_its_limit_and_inherits_nothing(knowing):
     model.generation_config = type(inherited)(
         do_sample=True, temperature=5.0, max_new_tokens=1, bos_token_id=0, eos_token_id=0, pad_token_id=1
     )
-    _, outcomes = evaluate(model, tokenizer, data(ANSWERS, ()), ANSWERS, GENERATE, Measure(max_new_tokens=20))
-    _, cut = evaluate(model, tokenizer, data(ANSWERS, ()), ANSWERS, GENERATE, Measure(max_new_tokens=2))
+    _, outcomes = evaluate(model, tokenizer, data(ANSWERS, (), "generation"), ANSWERS, GENERATE, Measure())
+    _, cut = evaluate(
+        model, tokenizer, data(ANSWERS, (), "generation"), ANSWERS, replace(GENERATE, max_new_tokens=2), Measure()
+    )
     model.generation_config = inherited
     assert [o.prediction for o in outcomes[:2]] == [" one text", " by lines"]
     first = tokenizer.decode(tokenizer(" one text")["input_ids"][:2])
@@ -174,21 +185,21 @@ def test_prompts_of_one_length_are_generated_together(knowing):
 
     model.generate = watched
     try:
-        _, outcomes = evaluate(model, tokenizer, data(mixed, ()), mixed, GENERATE, Measure(max_new_tokens=20))
+        _, outcomes = evaluate(model, tokenizer, data(mixed, (), "generation"), mixed, GENERATE, Measure())
     finally:
         del model.generate
     short, long, _ = (len(t.prompt) for t in tokenise(mixed, tokenizer, 64))
-    assert batches == [((2, short), True), ((1, long), True)]
+    assert batches == [((1, long), True), ((2, short), True)]
     assert [o.prediction for o in outcomes][::2] == [" one text", " by lines"]
 
 
 @pytest.mark.parametrize(
     ("outcome", "correct", "preferred"),
     [
-        (Outcome(EXAMPLES[0], 3.0, 2, prediction=" json", preferred=False), 1, 0),
+        (Outcome(EXAMPLES[0], 3.0, 2, prediction=" json", margin=-1.0), 1, 0),
         (Outcome(EXAMPLES[0], 3.0, 2, prediction="json \n"), 1, None),
-        (Outcome(EXAMPLES[0], 3.0, 2, prediction=" random", preferred=True), 0, 1),
-        (Outcome(EXAMPLES[0], 3.0, 2, preferred=True), 1, 1),
+        (Outcome(EXAMPLES[0], 3.0, 2, prediction=" random", margin=1.0), 0, 1),
+        (Outcome(EXAMPLES[0], 3.0, 2, margin=1.0), 1, 1),
         (Outcome(EXAMPLES[0], 3.0, 2), None, None),
     ],
 )
@@ -200,13 +211,14 @@ def test_a_line_of_the_examples_file(outcome: Outcome, correct: int | None, pref
         "answer": " json",
         "loss": 1.5,
         "preferred": preferred,
+        "metrics": {},
     }
 
 
 def test_the_record_says_how_answers_are_made():
-    assert decoding(CHOICE, Measure()) == {"method": "highest summed log-probability among the choices"}
-    assert decoding(GENERATE, Measure(max_new_tokens=9)) == {"method": "greedy", "max_new_tokens": 9}
-    assert decoding(replace(CHOICE, kind="text"), Measure()) == {}
+    assert decoding(CHOICE, "classification") == {"method": "highest summed log-probability among the choices"}
+    assert decoding(GENERATE, "generation") == {"method": "greedy", "max_new_tokens": 20}
+    assert decoding(CHOICE, "text") == {}
 
 
 def test_a_choice_that_is_cut_with_its_prompt_still_scores_whole(adapted):

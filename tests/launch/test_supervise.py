@@ -182,6 +182,8 @@ if __name__ == "__main__":
     process = subprocess.Popen(
         [sys.executable, "-c", code],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        # a shell lets what it starts in the background ignore Ctrl-C, and the tests may have been started so
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     yield process
     process.kill()

@@ -177,10 +177,12 @@ def test_errors_name_their_keys(method: Method, errors: list[str]):
     [
         (Lora(), {"architecture": "mamba"}, "linear layers"),
         (Qlora(), {"architecture": "mamba"}, "linear layers"),
-        (Qlora(), {"architecture": "rwkv"}, "in place"),
         (Dpo(), {"architecture": "mamba"}, "linear layers"),
         (Prefix(), {"architecture": "mamba"}, "keys and values"),
         (Prefix(), {"architecture": "rwkv"}, "keys and values"),
+        (Prefix(), {"architecture": "distilbert", "kind": "classifier"}, "from outside"),
+        (Dpo(), {"kind": "classifier"}, "preferences are learned by causal models, and this is a classifier model"),
+        (Dpo(), {"kind": "seq2seq"}, "preferences are learned by causal models, and this is a seq2seq model"),
         (Prefix(), {"gradient_checkpointing": True}, "train.gradient_checkpointing=false"),
     ],
     ids=str,

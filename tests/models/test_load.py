@@ -3,19 +3,32 @@
 import json
 import math
 import shutil
+import socket
+from dataclasses import replace
 from pathlib import Path
 
 import bitsandbytes as bnb
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoConfig, LlamaForCausalLM
 
 from bench.config import Model
 from bench.method import ModelInfo, Quantization
+from bench.models.families import FAMILIES
 from bench.models.load import default_dtype, info, load, parameters, pick_device
 
 F32 = torch.float32
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **_: object) -> None:
+        raise AssertionError(f"asked the network: {args}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
 def model_at(folder: str, **settings: object) -> Model:
@@ -35,10 +48,72 @@ def test_info_comes_from_the_configuration_alone(tiny_llama: str, tmp_path: Path
     assert info(model_at(str(tmp_path)), "cpu", gradient_checkpointing=True) == expected
 
 
-def test_an_encoder_decoder_is_refused(tmp_path: Path):
-    (tmp_path / "config.json").write_text('{"model_type": "t5", "is_encoder_decoder": true}')
-    with pytest.raises(ValueError, match=r"^model\.path: .* is a t5, not a decoder-only language model$"):
-        info(model_at(str(tmp_path)), "cpu")
+def test_facts_describe_a_model_without_a_network(no_network: None):
+    model = Model(name="m", path="nobody/nothing", architecture={"model_type": "gpt2", "n_embd": 32, "n_layer": 3})
+    assert info(model, "cpu") == ModelInfo("m", "gpt2", 32, 3, 50257, False, "cpu", positions=1024)
+
+
+@pytest.mark.parametrize("family", ["llama", "bert", "t5"])
+def test_an_architecture_with_random_weights_needs_no_network(family: str, no_network: None):
+    facts = FAMILIES[family].facts | {"vocab_size": 2048}
+    model = Model(name="m", path="nobody/nothing", weights="random", architecture=facts)
+    loaded, tokenizer = load(model, "cpu", None, torch.bfloat16, ("no", "yes"))
+    assert loaded.get_input_embeddings().weight.dtype == torch.bfloat16
+    assert len(tokenizer) == 2048
+    assert tokenizer.pad_token_id is not None
+    special = {"llama": [], "bert": [tokenizer.cls_token_id, tokenizer.sep_token_id], "t5": [tokenizer.eos_token_id]}
+    plain = tokenizer("Return", add_special_tokens=False)["input_ids"]
+    assert [i for i in tokenizer("Return")["input_ids"] if i not in plain] == special[family]
+    if family == "t5":
+        assert loaded.generation_config.decoder_start_token_id == loaded.config.pad_token_id
+
+
+def test_another_tokenizer_is_used_and_must_fit(tiny_llama: str, tmp_path: Path):
+    for file in Path(tiny_llama).glob("tokenizer*"):
+        shutil.copy(file, tmp_path)
+    facts = FAMILIES["llama"].facts
+    model = Model(name="m", weights="random", architecture=facts, tokenizer=str(tmp_path))
+    assert len(load(model, "cpu", None, F32)[1]) == 320
+    for settings, name, size in ((model, tmp_path, 320), (replace(model, tokenizer=""), "embedded:tiny-llama", 2048)):
+        small = replace(settings, architecture=facts | {"vocab_size": 300})
+        with pytest.raises(ValueError) as caught:  # noqa: PT011
+            load(small, "cpu", None, F32)
+        assert str(caught.value) == f"model.tokenizer: {name} has {size} tokens, and m only 300"
+
+
+def test_facts_that_are_not_those_of_the_model_are_refused(tiny_llama: str):
+    with pytest.raises(ValueError, match=r"^model\.architecture: .* is a llama, not a gpt2$"):
+        load(model_at(tiny_llama, architecture={"model_type": "gpt2"}), "cpu", None, F32)
+
+
+def test_what_overflows_in_float16_is_refused():
+    for family in ("t5", "rwkv"):
+        facts = FAMILIES[family].facts | {"vocab_size": 2048}
+        model = Model(name="m", weights="random", architecture=facts, attention="eager", dtype="float16")
+        with pytest.raises(ValueError) as caught:  # noqa: PT011
+            load(model, "cpu", None, torch.float16)
+        assert str(caught.value) == f"model.dtype=float16: {family} overflows in it; use bfloat16 or float32"
+
+
+def test_pickled_weights_are_read_only_if_asked_for(tiny_llama: str, tmp_path: Path):
+    shutil.copytree(tiny_llama, tmp_path / "m")
+    weights = load_file(tmp_path / "m" / "model.safetensors")
+    (tmp_path / "m" / "model.safetensors").unlink()
+    torch.save(weights, tmp_path / "m" / "pytorch_model.bin")
+    with pytest.raises(ValueError, match=r"; model\.safetensors=false reads pickled weights too$"):
+        load(model_at(str(tmp_path / "m")), "cpu", None, F32)
+    model, _ = load(model_at(str(tmp_path / "m"), safetensors=False), "cpu", None, F32)
+    assert torch.equal(model.model.norm.weight, weights["model.norm.weight"])
+
+
+def test_a_model_whose_layers_stay_as_they_are_is_not_called_quantised():
+    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64, "vocab_size": 2048}
+    facts = FAMILIES["qwen3"].facts | experts | {"model_type": "qwen3_moe"}
+    model = Model(name="m", path="o/m", weights="random", architecture=facts)
+    with pytest.raises(
+        ValueError, match=r"^model\.path: only \d+% of the weights in the layers of o/m can be in 4 bits$"
+    ):
+        load(model, "cpu", Quantization(), F32)
 
 
 def test_a_model_the_hub_does_not_give_is_one_sentence(monkeypatch: pytest.MonkeyPatch):
@@ -47,12 +122,10 @@ def test_a_model_the_hub_does_not_give_is_one_sentence(monkeypatch: pytest.Monke
         info(model_at("nobody/nothing"), "cpu")
 
 
-def test_a_folder_without_safetensors_is_refused(tiny_llama: str, tmp_path: Path):
-    shutil.copytree(tiny_llama, tmp_path / "m")
-    (tmp_path / "m" / "model.safetensors").unlink()
-    torch.save({}, tmp_path / "m" / "pytorch_model.bin")
-    with pytest.raises(ValueError, match=r"^model\.path: cannot load .*safetensors"):
-        load(model_at(str(tmp_path / "m")), "cpu", None, F32)
+def test_an_attention_that_the_architecture_does_not_have_is_named():
+    model = Model(name="m", weights="random", architecture=FAMILIES["rwkv"].facts | {"vocab_size": 2048})
+    with pytest.raises(ValueError, match=r"^model\.attention=sdpa: .*RwkvForCausalLM does not support"):
+        load(model, "cpu", None, F32)
 
 
 def test_an_attention_that_is_not_there_is_named(tiny_llama: str):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bench.models import locate
-from bench.models.locate import resolve
+from bench.models.locate import resolve, resolve_tokenizer
 
 
 @pytest.mark.parametrize("path", ["gpt2", "meta-llama/Llama-3.2-1B", "nobody/no-such.model_1"])
@@ -50,3 +50,14 @@ def test_embedded_models_are_found_by_name(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(ValueError) as caught:  # noqa: PT011
         resolve("embedded:tiny-baer")
     assert str(caught.value) == "model.path: there is no embedded model 'tiny-baer'; did you mean 'tiny-bear'?"
+
+
+def test_a_tokenizer_s_folder_needs_no_model(tmp_path: Path):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        resolve_tokenizer(str(tmp_path))
+    assert str(caught.value) == f"model.tokenizer: {tmp_path} holds no tokenizer, its tokenizer_config.json is missing"
+    (tmp_path / "tokenizer_config.json").write_text("{}")
+    assert resolve_tokenizer(str(tmp_path)) == str(tmp_path)
+    assert resolve_tokenizer("openai-community/gpt2") == "openai-community/gpt2"
+    with pytest.raises(ValueError, match=r"^model\.tokenizer: there is no folder \./nope$"):
+        resolve_tokenizer("./nope")

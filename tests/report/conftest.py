@@ -30,7 +30,7 @@ def _config(method: str | None, **changes: Any) -> dict[str, Any]:
     config: dict[str, Any] = {
         "method": method and {"name": method, "rank": 8, "learning_rate": 0.001},
         "model": {"name": "tiny-llama", "path": "embedded:tiny-llama", "dtype": "auto"},
-        "task": {"name": "pydoc", "kind": "choice"},
+        "task": {"name": "pydoc", "kind": "classification"},
         "budget": {"name": "short", "steps": 300, "tokens": 0},
         "train": {"batch_size": 16},
         "measure": {"warmup_steps": 5, "test": True},
@@ -124,7 +124,7 @@ def store(tmp_path: Path) -> Callable[..., Path]:
         write(record, folder)
         for number, right in enumerate(correct or []):
             line = {"id": f"e{number}", "correct": right, "prediction": "a", "answer": "b", "loss": 0.5}
-            append_line(folder / "examples.jsonl", line | {"preferred": None})
+            append_line(folder / "examples.jsonl", line | {"preferred": None, "metrics": {"accuracy": right}})
         return folder
 
     return keep

@@ -1,0 +1,1 @@
+"""`tunebench data`: look at data, clean it, write it in another format."""

@@ -1,0 +1,63 @@
+"""Rows with the text that a model would see of them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bench.config import Data
+from bench.data import formats, sources
+from bench.data.example import Example
+from bench.data.leakage import whole_text
+from bench.data.rows import DataError, Row
+
+
+@dataclass
+class Read:
+    """A row with its examples: one, or one for every answer of a conversation; `text` is that of the last."""
+
+    row: Row
+    examples: list[Example]
+
+    @property
+    def name(self) -> str:
+        """Where it stands."""
+        return f"{self.row.file}, line {self.row.line}"
+
+    @property
+    def text(self) -> str:
+        """Question and answer, with what was said before them."""
+        return whole_text(self.examples[-1])
+
+
+class Rows:
+    """The rows of a location with their examples; `format` is known from the first row on."""
+
+    def __init__(self, settings: Data, location: str = "") -> None:
+        self.settings, self.location = settings, location or settings.train
+        self.format = ""
+
+    def __iter__(self) -> Iterator[Read | DataError]:
+        """Yield a row with its examples, or the error that says why it has none."""
+        one: list[Row | DataError] = []
+
+        def noted() -> Iterator[Row | DataError]:
+            for row in sources.rows(self.location, self.settings):
+                one[:] = [row]
+                yield row
+
+        found = formats.examples(noted(), self.settings, where=self.location)
+        read: Read | None = None
+        for item in found:
+            self.format = found.format or ""
+            if isinstance(item, DataError):
+                yield item
+                continue
+            row = one[0]
+            assert isinstance(row, Row)
+            if read is not None and read.row is row:
+                read.examples.append(item)
+                continue
+            if read is not None:
+                yield read
+            read = Read(row, [item])
+        if read is not None:
+            yield read

@@ -1,0 +1,113 @@
+"""How long and how to train, what to measure, where to compute and how to start runs."""
+
+from dataclasses import dataclass
+
+from bench.config.checks import at_least, choice
+
+
+@dataclass
+class Budget:
+    """How long to train: exactly one of the four is set, the others are 0."""
+
+    name: str = "short"
+    steps: int = 0  # optimizer steps
+    tokens: int = 0  # non-padding tokens, rounded up to whole steps
+    epochs: float = 0.0
+    seconds: float = 0.0  # of step time: evaluation and loading do not count
+
+    def errors(self) -> list[str]:
+        """Invalid settings in words."""
+        limits = {key: getattr(self, key) for key in ("steps", "tokens", "epochs", "seconds")}
+        found = [f"budget.{key} must be >= 0, got {value:g}" for key, value in limits.items() if value < 0]
+        given = [f"{key}={value:g}" for key, value in limits.items() if value]
+        if len(given) != 1:
+            found.append(
+                "budget must set exactly one of steps, tokens, epochs, seconds and leave the others at 0, "
+                f"got {', '.join(given) or 'none'}"
+            )
+        return found
+
+
+@dataclass
+class Train:
+    """The settings of the common loop; the same for every method unless somebody says otherwise."""
+
+    batch_size: int = 16  # examples per optimizer step
+    gradient_accumulation: int = 1  # micro batches that make up one step
+    schedule: str = "cosine"  # cosine | linear | constant, after the warm-up
+    warmup: float = 0.06  # share of the budget over which the learning rate rises
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    precision: str = "auto"  # of the computation: auto (bfloat16 where the hardware has it) | float32 | bfloat16
+    gradient_checkpointing: bool = False
+    loss: str = "labelled"  # labelled: logits only where a label is, same value, less memory | full
+    log_every: int = 5  # steps between two reports of the loss to the terminal
+
+    def errors(self) -> list[str]:
+        """Invalid settings in words."""
+        found = choice("train.schedule", self.schedule, "cosine", "linear", "constant")
+        found += choice("train.precision", self.precision, "auto", "float32", "bfloat16")
+        found += choice("train.loss", self.loss, "labelled", "full")
+        for key in ("batch_size", "gradient_accumulation", "log_every"):
+            found += at_least(f"train.{key}", getattr(self, key), 1)
+        if self.gradient_accumulation > 0 and self.batch_size % self.gradient_accumulation:
+            found.append(
+                f"train.batch_size must be a multiple of train.gradient_accumulation, "
+                f"got {self.batch_size} and {self.gradient_accumulation}"
+            )
+        for key in ("weight_decay", "max_grad_norm"):
+            found += at_least(f"train.{key}", getattr(self, key), 0)
+        if not 0 <= self.warmup < 1:
+            found.append(f"train.warmup must be >= 0 and < 1, got {self.warmup:g}")
+        return found
+
+
+@dataclass
+class Measure:
+    """What is measured beside the loss, and how."""
+
+    warmup_steps: int = 5  # first steps left out of the timing
+    memory_interval: float = 0.002  # seconds between two readings of the allocator, where it keeps no peak of its own
+    eval_batch_size: int = 128  # rows at once; a prompt with 16 choices is 16 rows
+    test: bool = True  # false in a search: choices are made on validation
+    forgetting: bool = True  # loss on general text
+    general_tokens: int = 16384  # of that text
+
+    def errors(self) -> list[str]:
+        """Invalid settings in words."""
+        found = at_least("measure.warmup_steps", self.warmup_steps, 0)
+        for key in ("eval_batch_size", "general_tokens"):
+            found += at_least(f"measure.{key}", getattr(self, key), 1)
+        if self.memory_interval <= 0:
+            found.append(f"measure.memory_interval must be > 0, got {self.memory_interval:g}")
+        return found
+
+
+@dataclass
+class Hardware:
+    """Where a run computes."""
+
+    device: str = "auto"  # auto: cuda, else mps, else cpu | cpu | cuda | mps
+    threads: int = 0  # of the CPU; 0: torch's own choice
+
+    def errors(self) -> list[str]:
+        """Invalid settings in words."""
+        return choice("hardware.device", self.device, "auto", "cpu", "cuda", "mps") + at_least(
+            "hardware.threads", self.threads, 0
+        )
+
+
+@dataclass
+class Launch:
+    """How runs are started; none of it is part of a run's identity."""
+
+    start: str = "forkserver"  # forkserver: one warm process forks every child | spawn: each imports anew
+    timeout: float = 0.0  # seconds for one run; 0: none
+    rerun: str = "none"  # which finished runs are run again: none | failed | all
+    keep_adapter: bool = False  # keep the trained weights beside the record
+
+    def errors(self) -> list[str]:
+        """Invalid settings in words."""
+        found = choice("launch.start", self.start, "forkserver", "spawn")
+        found += choice("launch.rerun", self.rerun, "none", "failed", "all")
+        return found + at_least("launch.timeout", self.timeout, 0)

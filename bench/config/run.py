@@ -1,0 +1,114 @@
+"""One run, as configured: what a run's identity is computed from and what travels to the child process."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from typing import Any, TypeVar, get_type_hints
+
+from bench.config.loop import Budget, Hardware, Launch, Measure, Train
+from bench.config.model import Model
+from bench.config.task import TRANSPORT, Data, Task
+from bench.method import BASE, Method, did_you_mean, get
+
+T = TypeVar("T")
+
+
+@dataclass
+class Run:
+    """One run. `method` is None for the evaluation of the untouched base model."""
+
+    method: Method | None
+    model: Model = field(default_factory=Model)
+    task: Task = field(default_factory=Task)
+    data: Data = field(default_factory=Data)
+    budget: Budget = field(default_factory=Budget)
+    train: Train = field(default_factory=Train)
+    measure: Measure = field(default_factory=Measure)
+    hardware: Hardware = field(default_factory=Hardware)
+    launch: Launch = field(default_factory=Launch)
+    seed: int = 0
+    results: str = "results"
+
+    def errors(self) -> list[str]:
+        """Every error of this configuration, in the order of its parts; empty if it can run."""
+        parts = (self.method, self.model, self.task, self.data, self.budget, self.train, self.measure, self.hardware)
+        found = [error for part in (*parts, self.launch) if part is not None for error in part.errors()]
+        if self.seed < 0:
+            found.append(f"seed must be >= 0, got {self.seed}")
+        if self.data.train and self.task.source not in ("file", "hub"):
+            found.append(f"data.train has no effect on task={self.task.name}, which makes its own; use task=file")
+        if (self.data.validation or self.data.test) and not self.data.train:
+            found.append("data.train must be given with data.validation or data.test")
+        if self.task.source == "file" and not self.data.train:
+            found.append("data.train must be given with task=file: a file, a folder or a URL")
+        if self.method is not None and self.method.objective == "dpo" and not self._may_have_preferences():
+            found.append(
+                f"method={self.method.name} learns from preferences, and task={self.task.name} has none; "
+                f"tasks with preferences are marked in `tunebench tasks`"
+            )
+        return found
+
+    def _may_have_preferences(self) -> bool:
+        return self.task.preferences or self.task.source == "file"  # one's own rows are seen when they are read
+
+    def title(self) -> str:
+        """The method as tables call it."""
+        return BASE if self.method is None else self.method.title()
+
+    def identity(self) -> dict[str, Any]:
+        """The settings that decide what is measured; a base run has no seed, method, budget or training."""
+        parts = ("model", "task", "data", "measure") if self.method is None else (
+            "method", "model", "task", "data", "budget", "train", "measure", "seed",
+        )  # fmt: skip
+        whole = to_dict(self)
+        for key in TRANSPORT:
+            del whole["data"][key]
+        return {part: whole[part] for part in parts}
+
+    def group(self) -> str:
+        """Hash of the identity without the seed: runs that differ in the seed alone share it."""
+        return _hash({key: value for key, value in self.identity().items() if key != "seed"})
+
+    def run_id(self) -> str:
+        """`<method>-<model>-<task>-s<seed>-<hash>`: the same configuration always has the same id."""
+        return f"{self.title()}-{self.model.name}-{self.task.name}-s{self.seed}-{_hash(self.identity())}"
+
+    def base(self) -> "Run":
+        """The run that evaluates this run's base model untouched, shared by all methods and seeds."""
+        whole = to_dict(self)
+        return from_dict(whole | {"method": None, "seed": 0})
+
+
+def _hash(settings: dict[str, Any]) -> str:
+    canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:8]
+
+
+def to_dict(run: Run) -> dict[str, Any]:
+    """The run as plain data, ready for JSON."""
+    return asdict(run)
+
+
+def from_dict(data: dict[str, Any]) -> Run:
+    """The inverse of `to_dict`; methods are found by their `name`.
+
+    Raises:
+        ValueError: a key that no dataclass has, or a method that is not registered.
+    """
+    return _build(Run, data, "")
+
+
+def _build(cls: type[T], data: dict[str, Any], prefix: str) -> T:
+    known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+    unknown = sorted(set(data) - known)
+    if unknown:
+        near = did_you_mean(prefix + unknown[0], [prefix + name for name in known])
+        raise ValueError(f"there is no key {prefix + unknown[0]!r}{near}")
+    hints = get_type_hints(cls)
+    values = {}
+    for key, value in data.items():
+        if isinstance(value, dict) and (key in ("method", "adapter") or is_dataclass(hints[key])):
+            kind: Any = get(value["name"]) if key in ("method", "adapter") else hints[key]
+            value = _build(kind, value, f"{prefix}{key}.")
+        values[key] = value
+    return cls(**values)

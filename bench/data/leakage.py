@@ -1,0 +1,82 @@
+"""Training examples that contain what another split asks.
+
+Overlap is a shared run of 13 words, as in the contamination study of GPT-3 (Brown et al. 2020, arXiv:2005.14165,
+appendix C); shorter texts are compared whole, and scripts without spaces by runs of 50 characters. A run that very
+many training examples share, such as a task's fixed instruction, says nothing and is not counted.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from bench.data.example import Example
+
+WORDS = 13
+CHARACTERS = 50
+COMMON = 0.01  # share of the training examples from which on a run is the task's own wording
+_FEW = 10  # that many may always share a run
+
+
+class Overlap:
+    """Counts the examples that overlap held-out ones, one after the other, without keeping them."""
+
+    def __init__(self, held_out: Iterable[Example], instruction: str = "") -> None:
+        """Note what is held out.
+
+        Args:
+            held_out: of the validation or test split.
+            instruction: the task's fixed wording, which is taken out of all texts first.
+        """
+        self._instruction = instruction
+        self._wanted = {run for example in held_out for run in self._runs(example)}
+        self._hits: list[tuple[str, frozenset[int]]] = []
+        self._shared: Counter[int] = Counter()
+        self._seen = 0
+
+    def add(self, example: Example) -> None:
+        """Compare one training example."""
+        self._seen += 1
+        found = frozenset(self._wanted.intersection(self._runs(example)))
+        if found:
+            self._hits.append((example.id, found))
+            self._shared.update(found)
+
+    def names(self) -> list[str]:
+        """The ids of the overlapping examples among those seen so far."""
+        most = max(_FEW, COMMON * self._seen)
+        return [name for name, found in self._hits if any(self._shared[run] <= most for run in found)]
+
+    def count(self) -> int:
+        """How many of those seen so far overlap."""
+        return len(self.names())
+
+    def _runs(self, example: Example) -> Iterator[int]:
+        text = whole_text(example)
+        return runs(text.replace(self._instruction, "") if self._instruction else text)
+
+
+def leaked(train: Iterable[Example], held_out: Iterable[Example], instruction: str = "") -> int:
+    """How many training examples overlap one of the held-out examples; see `Overlap`."""
+    overlap = Overlap(held_out, instruction)
+    for example in train:
+        overlap.add(example)
+    return overlap.count()
+
+
+def whole_text(example: Example) -> str:
+    """The text of an example that could be known from elsewhere: question and answer."""
+    if isinstance(example.prompt, str):
+        return example.prompt + example.completion
+    return "\n".join([*(message.content for message in example.prompt), example.completion])
+
+
+def runs(text: str) -> Iterator[int]:
+    """Hashes of all runs of words, or of characters where words are not parted by spaces; of a short text the whole."""
+    words = text.lower().split()
+    if sum(map(len, words)) > 20 * len(words):  # no script that parts its words has words that long
+        letters = "".join(words)
+        size, units = CHARACTERS, len(letters)
+        for start in range(max(1, units - size + 1)):
+            yield hash(letters[start : start + size])
+        return
+    for start in range(max(1, len(words) - WORDS + 1)):
+        yield hash(tuple(words[start : start + WORDS]))

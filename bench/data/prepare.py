@@ -1,0 +1,41 @@
+"""The last step before tokens: examples as the model at hand reads them, and the general text."""
+
+from typing import Any
+
+from bench.config import Data, Task
+from bench.data import chat, sources, stdlib
+from bench.data.chunks import chunk
+from bench.data.example import TaskData
+from bench.data.rows import DataError
+
+
+def prepare(data: TaskData, tokenizer: Any, task: Task, settings: Data) -> TaskData:
+    """Conversations written in the chat template, and documents cut into pieces of the task's length.
+
+    Raises:
+        ValueError: the chat template refuses a conversation.
+    """
+    if data.kind == "text":
+        # held-out text is cut without overlap, so that every token counts once
+        return data.each_split(
+            lambda name, part: chunk(part, tokenizer, task.max_length, settings.stride if name == "train" else 0)
+        )
+    return data.each_split(lambda _, part: chat.render(part, tokenizer, settings.template))
+
+
+def general_text(settings: Data) -> str:
+    """The text on which forgetting is measured: every text of `data.general`, or held-out text of the standard library.
+
+    Raises:
+        DataError: a row of `data.general` has no text.
+    """
+    if not settings.general:
+        return stdlib.general_text()
+    texts = []
+    for row in sources.rows(settings.general, settings):
+        if isinstance(row, DataError):
+            raise row
+        if not isinstance(row.fields.get("text"), str):
+            raise row.error("a text", f"the fields {', '.join(row.fields)}", field="text")
+        texts.append(row.fields["text"])
+    return "\n\n".join(texts)

@@ -1,0 +1,56 @@
+"""The tokenizer of a base model, padded on the right, and one to stand in where nothing is downloaded."""
+
+from typing import Any
+
+from tokenizers.processors import TemplateProcessing
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from bench.models.config import Plan
+from bench.models.locate import reporting, resolve, resolve_tokenizer
+
+STAND_IN = "embedded:tiny-llama"  # its ids fit any larger vocabulary
+
+
+def load_tokenizer(planned: Plan) -> PreTrainedTokenizerBase:
+    """`model.tokenizer`, else that of `model.path`; for an architecture with random weights the embedded one.
+
+    Raises:
+        ValueError: there is no such tokenizer, it has no token to pad with or more tokens than the model.
+    """
+    model, size = planned.model, planned.config.vocab_size
+    settings: dict[str, Any] = {"padding_side": "right", "trust_remote_code": model.trust_remote_code}
+    stand_in = model.weights == "random" and bool(model.architecture) and not model.tokenizer
+    key, where = ("model.tokenizer", model.tokenizer) if model.tokenizer else ("model.path", model.path)
+    with reporting(model):
+        if model.tokenizer:
+            tokenizer = AutoTokenizer.from_pretrained(resolve_tokenizer(where), **settings)
+        elif stand_in:
+            tokenizer = AutoTokenizer.from_pretrained(resolve(STAND_IN), **settings)
+        else:
+            tokenizer = AutoTokenizer.from_pretrained(resolve(where), revision=model.revision, **settings)
+    if stand_in:
+        mark_ends(tokenizer, planned.kind, planned.encoder)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    if tokenizer.pad_token is None:
+        raise ValueError(f"{key}: the tokenizer of {where} has no token to pad with")
+    if (model.tokenizer or stand_in) and len(tokenizer) > size:  # a model's own may have tokens that are never made
+        raise ValueError(
+            f"model.tokenizer: {model.tokenizer or STAND_IN} has {len(tokenizer)} tokens, and {model.name} only {size}"
+        )
+    return tokenizer
+
+
+def mark_ends(tokenizer: Any, kind: str, encoder: bool) -> None:
+    """Let a tokenizer put around a text what its kind of model expects: begin and end of an encoder's, T5's end."""
+    begin, end = tokenizer.bos_token, tokenizer.eos_token
+    if encoder:
+        tokenizer.cls_token, tokenizer.sep_token = begin, end
+        template = f"{begin} $A {end}"
+    elif kind == "seq2seq":
+        template = f"$A {end}"
+    else:
+        return
+    ids = {begin: tokenizer.bos_token_id, end: tokenizer.eos_token_id}
+    around = TemplateProcessing(single=template, special_tokens=list(ids.items()))
+    tokenizer.backend_tokenizer.post_processor = around

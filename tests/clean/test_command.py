@@ -1,0 +1,227 @@
+"""`tunebench data inspect | clean | convert` as a user types it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.clean.cli import main
+from bench.clean.tokens import TokenCounter
+
+FILES = Path(__file__).parents[1] / "data" / "formats" / "files"
+ROWS = [
+    {"instruction": "Name a colour of the sky in the early morning of a clear day.", "output": "It is mostly red."},
+    {"instruction": "Name a colour of the SKY in the early morning of a clear day.", "output": "It is mostly  red."},
+    {"instruction": "Name a colour of the sky in the early morning of a clear day.", "output": "It is mostly red!"},
+    {"instruction": "Whom do I ask?", "output": "Write to jane@example.org."},
+    {"instruction": "Say it.", "output": "so be it " * 40},
+    {"instruction": "Count to three, please.", "output": "1, 2, 3"},
+]
+
+
+@pytest.fixture
+def alpaca(tmp_path: Path) -> Path:
+    path = tmp_path / "own.jsonl"
+    path.write_text("\n".join(map(json.dumps, ROWS)), encoding="utf-8")
+    return path
+
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
+    def run(*arguments: object) -> tuple[int, str, str]:
+        code = main([str(argument) for argument in arguments])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_inspect_counts(alpaca: Path, command: Command):
+    code, out, _ = command("inspect", alpaca, "--json", "--near", 0.6)
+    assert code == 0
+    found = json.loads(out)
+    assert (found["format"], found["rows"], found["examples"], found["unusable"]) == ("alpaca", 6, 6, 0)
+    assert (found["duplicates"], found["near_duplicates"], found["repetitive"]) == (1, 1, 1)
+    assert found["personal"] == {"email": 1}
+    counter = TokenCounter("tiny-llama")
+    counter.add([f"{row['instruction']}\n{row['output']}" for row in ROWS])
+    assert found["tokens"]["total"] == sum(counter.lengths)
+    assert found["tokens"]["max"] == max(counter.lengths)
+    assert sum(count for *_, count in found["histogram"]) == 6
+    assert found["samples"][0] == ROWS[0]
+    assert found["warnings"] == [
+        "1 rows are the same as an earlier one",
+        "1 rows are nearly the same as an earlier one",
+        "1 texts mostly repeat themselves",
+        "personal data or secrets: email 1",
+    ]
+
+
+@pytest.mark.parametrize("file", sorted(FILES.iterdir()), ids=lambda file: file.name)
+def test_inspect_shows_every_format(file: Path, command: Command):
+    code, out, _ = command("inspect", file, "--samples", 1)
+    assert code == 0
+    assert "Tokens of an example (tiny-llama)" in out
+    assert f"{file}: format " in out
+    assert "Sample 1" in out
+
+
+def test_inspect_names_rows_that_cannot_be_used(alpaca: Path, command: Command):
+    alpaca.write_text(alpaca.read_text() + '\n{"instruction": "x"}\n{"instruction"： 1}\n')
+    _, out, _ = command("inspect", alpaca)
+    assert "8 rows, 6 examples, 2 rows cannot be used" in out
+    assert f"{alpaca}, line 8: expected JSON, found a fullwidth colon '：' at column 15" in out
+
+
+def test_inspect_finds_overlaps(alpaca: Path, tmp_path: Path, command: Command):
+    other = tmp_path / "test.jsonl"
+    other.write_text(json.dumps(ROWS[0]))
+    _, out, _ = command("inspect", alpaca, "--against", other)
+    assert f"! 3 rows overlap {other}" in out
+
+
+def test_clean_writes_what_stays_and_reports_what_went(alpaca: Path, tmp_path: Path, command: Command):
+    out = tmp_path / "clean.jsonl"
+    code, told, _ = command("clean", alpaca, "--out", out, "--near", 0.6)
+    assert code == 0
+    assert rows(out) == [ROWS[0], {**ROWS[3], "output": "Write to <EMAIL>."}, ROWS[5]]
+    report = json.loads(Path(f"{out}.report.json").read_text())
+    assert (report["rows"], report["kept"]) == (6, 3)
+    assert report["dropped"] == {"duplicate": 1, "near duplicate": 1, "repeats runs of 2 words": 1}
+    assert report["masked"] == {"email": 1}
+    first = f"{alpaca}, line 1"
+    assert report["rows_dropped"] == [
+        {"row": f"{alpaca}, line 2", "reason": "duplicate", "of": first},
+        {"row": f"{alpaca}, line 3", "reason": "near duplicate", "of": first},
+        {"row": f"{alpaca}, line 5", "reason": "repeats runs of 2 words"},
+    ]
+    assert told.startswith(f"3 of 6 rows kept in {out}\n")
+    again = tmp_path / "again.jsonl"
+    command("clean", alpaca, "--out", again, "--near", 0.6)
+    assert again.read_bytes() == out.read_bytes()
+
+
+def test_clean_keeps_what_it_is_told_to_keep(alpaca: Path, tmp_path: Path, command: Command):
+    out = tmp_path / "clean.jsonl"
+    command("clean", alpaca, "--out", out, "--near", 0, "--keep-repetition", "--personal", "keep")
+    assert rows(out) == [ROWS[0], *ROWS[2:]]
+    command("clean", alpaca, "--out", out, "--force", "--personal", "drop", "--max-characters", 60)
+    assert rows(out) == [ROWS[5]]
+
+
+def test_clean_drops_what_overlaps_held_out_data(alpaca: Path, tmp_path: Path, command: Command):
+    held_out = tmp_path / "test.jsonl"
+    held_out.write_text(json.dumps(ROWS[5]))
+    out = tmp_path / "clean.jsonl.gz"
+    command("clean", alpaca, "--out", out, "--against", held_out)
+    report = json.loads(Path(f"{out}.report.json").read_text())
+    assert report["dropped"]["overlaps held-out data"] == 1
+
+
+def test_clean_leaves_nothing_behind_when_a_row_is_wrong(alpaca: Path, tmp_path: Path, command: Command):
+    alpaca.write_text(alpaca.read_text() + '\n{"instruction": "x", "output": 5}')
+    out = tmp_path / "clean.jsonl"
+    code, _, error = command("clean", alpaca, "--out", out)
+    assert code == 2
+    assert error == f"{alpaca}, line 7, field 'output': expected a text, found the number 5\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["own.jsonl"]
+    code, _, _ = command("clean", alpaca, "--out", out, "--on-error", "skip")
+    report = json.loads(Path(f"{out}.report.json").read_text())
+    assert code == 0
+    assert sum(report["dropped"].values()) == report["rows"] - report["kept"] == len(report["rows_dropped"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["clean", "OWN", "--out", "TMP/own.jsonl"], "TMP/own.jsonl exists; --force overwrites it"),
+        (["clean", "OWN", "--out", "TMP/x.csv"], "--out must end in .jsonl, .jsonl.gz, .jsonl.zst, got TMP/x.csv"),
+        (["clean", "OWN", "--out", "TMP/no/x.jsonl"], "there is no folder TMP/no to write x.jsonl to"),
+        (["clean", "OWN", "--out", "TMP/x.jsonl", "--near", "1.5"], "--near must be >= 0 and < 1, got 1.5"),
+        (["inspect", "TMP/none.jsonl"], "data.train: there is no file or folder TMP/none.jsonl"),
+        (
+            ["inspect", "OWN", "--model", "./nowhere"],
+            "model.path: there is no folder ./nowhere",
+        ),
+        (
+            ["convert", "OWN", "--to", "messages", "--out", "TMP/x.jsonl", "--split", "a"],
+            "--split must be two shares, as 0.1,0.1, got a",
+        ),
+        (
+            ["convert", "OWN", "--to", "preference", "--out", "TMP/x.jsonl"],
+            "OWN, line 1: expected what the format preference can say, found no rejected answer",
+        ),
+    ],
+)
+def test_mistakes_are_told_in_one_line(arguments, message, alpaca: Path, tmp_path: Path, command: Command):
+    def real(text: str) -> str:
+        return text.replace("OWN", str(alpaca)).replace("TMP", str(tmp_path))
+
+    code, out, error = command(*map(real, arguments))
+    assert (code, out, error) == (2, "", f"{real(message)}\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["own.jsonl"]
+
+
+@pytest.mark.parametrize("to", ["messages", "sharegpt", "alpaca", "prompt_completion"])
+def test_convert_there_and_back(to: str, alpaca: Path, tmp_path: Path, command: Command):
+    there, back = tmp_path / "there.jsonl", tmp_path / "back.jsonl"
+    code, told, _ = command("convert", alpaca, "--to", to, "--out", there)
+    assert (code, told) == (0, f"6 rows in {there}\n")
+    assert command("convert", there, "--to", "alpaca", "--out", back)[0] == 0
+    assert [(row["instruction"], row["output"]) for row in rows(back)] == [
+        (row["instruction"], row["output"].strip()) for row in ROWS
+    ]
+
+
+def test_convert_keeps_system_prompts_and_history_or_refuses(tmp_path: Path, command: Command):
+    own = tmp_path / "own.jsonl"
+    row = {"instruction": "And two?", "output": "Three.", "system": "Count.", "history": [["One?", "Two."]]}
+    own.write_text(json.dumps(row))
+    there, back = tmp_path / "there.jsonl", tmp_path / "back.jsonl"
+    command("convert", own, "--to", "messages", "--out", there)
+    assert [m["role"] for m in rows(there)[0]["messages"]] == ["system", "user", "assistant", "user", "assistant"]
+    command("convert", there, "--to", "alpaca", "--out", back)
+    assert rows(back) == [{**row, "input": ""}]
+    code, _, error = command("convert", own, "--to", "prompt_completion", "--out", tmp_path / "x.jsonl")
+    assert code == 2
+    assert error.endswith("expected what the format prompt_completion can say, found a conversation of several turns\n")
+
+
+def test_convert_splits_by_hash(tmp_path: Path, command: Command):
+    own = tmp_path / "own.jsonl"
+    own.write_text("\n".join(json.dumps({"prompt": f"q{i}", "completion": f"a{i}"}) for i in range(200)))
+    code, told, _ = command("convert", own, "--to", "messages", "--out", tmp_path / "new.jsonl", "--split", "0.2,0.1")
+    parts = {name: rows(tmp_path / f"new.{name}.jsonl") for name in ("train", "validation", "test")}
+    assert code == 0
+    assert sum(map(len, parts.values())) == 200
+    assert 20 < len(parts["validation"]) < 60
+    assert f"{len(parts['test'])} rows in {tmp_path / 'new.test.jsonl'}" in told
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_rows_in_the_time_and_memory_that_is_promised(tmp_path: Path):
+    """Inspecting takes at most 20 s of two cores and 1 GiB, cleaning at most 120 s."""
+    import resource
+    import subprocess
+    import sys
+    import time
+
+    from tests.clean.make_alpaca import make
+
+    make(100_000, tmp_path / "own.jsonl")
+    for limit, arguments in (
+        (20, ["inspect", "own.jsonl"]),
+        (120, ["clean", "own.jsonl", "--out", "clean.jsonl"]),
+    ):
+        began = time.monotonic()
+        subprocess.run([sys.executable, "-m", "bench", "data", *arguments], cwd=tmp_path, check=True)
+        assert time.monotonic() - began < limit
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 2**20  # KiB
