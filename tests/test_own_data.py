@@ -72,6 +72,22 @@ def test_data_without_wrong_answers_cannot_be_learned_by_preference(tmp_path: Pa
     assert (record.status, record.reason) == (Status.UNSUPPORTED, "the task has no rejected answers to learn from")
 
 
+def test_questions_with_few_answers_can_be_taken_as_a_classification(tmp_path: Path):
+    own = tmp_path / "own.jsonl"
+    rows = [{"instruction": f"Is {i} even?", "output": "no" if i % 2 else "yes"} for i in range(40)]
+    own.write_text("\n".join(map(json.dumps, rows)))
+    run = planned("task=file", "task.kind=classification", f"data.train={own}", "data.template=chatml")
+    record = carried_out(run, tmp_path)
+    assert record.status is Status.OK, record.traceback
+    assert record.evaluation is not None
+    assert record.evaluation.test is not None
+    assert 0 <= record.evaluation.test.metrics["accuracy"].value <= 1
+    folder = store.run_folder(tmp_path, "cpu-test", run.run_id())
+    lines = store.read_lines(folder / store.EXAMPLES)
+    assert {line["correct"] for line in lines} <= {0, 1}
+    assert all(line["correct"] == (line["prediction"] == line["answer"]) for line in lines)
+
+
 def test_a_changed_file_is_another_run(tmp_path: Path):
     own = tmp_path / "own.jsonl"
     own.write_text('{"prompt": "a", "completion": "b"}\n' * 30)

@@ -1,5 +1,6 @@
 """The last step before tokens: examples as the model at hand reads them, and the general text."""
 
+from dataclasses import replace
 from typing import Any
 
 from bench.config import Data, Task
@@ -20,7 +21,13 @@ def prepare(data: TaskData, tokenizer: Any, task: Task, settings: Data) -> TaskD
         return data.each_split(
             lambda name, part: chunk(part, tokenizer, task.max_length, settings.stride if name == "train" else 0)
         )
-    return data.each_split(lambda _, part: chat.render(part, tokenizer, settings.template))
+    written = data.each_split(lambda _, part: chat.render(part, tokenizer, settings.template))
+    if data.choices and not isinstance(data.train[0].prompt, str):
+        # the answers of conversations end as the template ends a turn, and so do the choices among them
+        each = [replace(data.train[0], completion=choice, rejected=None) for choice in data.choices]
+        ended = chat.render(each, tokenizer, settings.template)
+        return replace(written, choices=tuple(example.completion for example in ended))
+    return written
 
 
 def general_text(settings: Data) -> str:

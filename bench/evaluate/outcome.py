@@ -32,7 +32,7 @@ class Outcome:
         """Whether the answer is one of the right ones; in a task of pairs, whether the right one is preferred."""
         if self.prediction is None:
             return self.preferred
-        return self.prediction.strip() in self.references
+        return self.prediction == self.example.completion or self.prediction.strip() in self.references
 
     @property
     def preferred(self) -> bool | None:

@@ -40,6 +40,16 @@ def test_conversations_become_text(tokenizer: Any):
     assert found.validation == found.test == found.train
 
 
+def test_choices_among_the_answers_of_conversations_are_written_as_the_answers_are(tokenizer: Any):
+    asked = (Message("user", "Is it good?"),)
+    parts = (Example("1", asked, "yes", "no"), Example("2", asked, "no", "yes"))
+    whole = TaskData("", parts, parts, parts, choices=("no", "yes"), kind="classification")
+    found = prepare(whole, tokenizer, TASK, Data(template="chatml"))
+    no, yes = found.choices
+    assert no.startswith("no")
+    assert [(e.completion, e.rejected) for e in found.test] == [(yes, no), (no, yes)]
+
+
 def test_text_is_left_as_it_is(tokenizer: Any):
     whole = data(Example("1", "Say one.", " one"), "generation")
     assert prepare(whole, tokenizer, TASK, Data()) == whole
