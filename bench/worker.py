@@ -1,6 +1,7 @@
 """The child's side: one run, top to bottom, and the record of it, whatever happens."""
 
 import contextlib
+import shutil
 import tempfile
 import traceback
 from collections.abc import Iterator, Sequence
@@ -26,8 +27,9 @@ from bench.method import Context, Method, ModelInfo
 from bench.models import checkpoint, load
 from bench.models.kinds import train_heads
 from bench.records import store
+from bench.records.attempt import Attempt
 from bench.records.schema import Evaluation, Record, Scores, Status
-from bench.train import loop
+from bench.train import loop, ranks
 from bench.train.meter import Diverged, Send
 from bench.train.precision import compute_precision
 
@@ -47,6 +49,7 @@ def work(run: Run, folder: Path, send: Send) -> Record:
     Returns:
         The record as written. Every failure is a status in it; nothing is raised but what ends the process.
     """
+    attempt = Attempt.read(folder)
     record = Record(
         run_id=run.run_id(),
         group=run.group(),
@@ -59,9 +62,10 @@ def work(run: Run, folder: Path, send: Send) -> Record:
         finished_at="",
         config=to_dict(run),
         tunebench_version=bench.__version__,
+        history=attempt.history,
     )
     try:
-        _carry_out(run, folder, record, send)
+        _carry_out(run, folder, record, send, attempt)
     except KeyboardInterrupt:
         record.status, record.reason = Status.INTERRUPTED, "stopped by the user"
     except Unsupported as error:
@@ -72,36 +76,62 @@ def work(run: Run, folder: Path, send: Send) -> Record:
         record.status = Status.OOM if _is_out_of_memory(error) else Status.FAILED
         record.reason, record.traceback = f"{type(error).__name__}: {error}", traceback.format_exc()
     record.finished_at = _now()
-    store.write(record, folder)
+    if record.status.final:
+        shutil.rmtree(folder / store.CHECKPOINTS, ignore_errors=True)
+    _hand_over(record, folder, send)
     return record
 
 
-def _carry_out(run: Run, folder: Path, record: Record, send: Send) -> None:
+def _hand_over(record: Record, folder: Path, send: Send) -> None:
+    """Write the record, or leave that to the parent: where the disk refuses it, and for all processes but the first."""
+    if ranks.rank() == 0:
+        try:
+            store.write(record, folder)
+            return
+        except OSError as error:
+            print(f"the record cannot be written: {error}", flush=True)
+    if ranks.rank() == 0 or record.status is not Status.OK:
+        send({"event": "record", "record": store.as_plain(record)})
+
+
+def _carry_out(run: Run, folder: Path, record: Record, send: Send, attempt: Attempt) -> None:
     """The story of one run. What is found goes into `record` at once, so that a failure keeps what was reached."""
     device = load.pick_device(run.hardware.device)
-    if run.hardware.threads:
-        torch.set_num_threads(run.hardware.threads)
+    _share_machine(run, device)
     record.environment = environment(device, hardware=folder.parent.name)
     info = load.info(run.model, device, run.train.gradient_checkpointing)
     reason = too_long(run, info) or (run.method.supports(info) if run.method is not None else None)
     if reason is not None:
         raise Unsupported(reason)
-    for name in (store.STEPS, store.EXAMPLES):
-        (folder / name).unlink(missing_ok=True)
+    if ranks.rank() == 0:
+        (folder / store.EXAMPLES).unlink(missing_ok=True)
     data = tasks.load(run.task, run.data)
     record.data = data.facts()
     reason = tasks.unsuited(data, info.kind, "" if run.method is None else run.method.objective)
     if reason is not None:
         raise Unsupported(reason)
 
-    job = Job(run, folder, record, send, device, info.kind)
+    job = Job(run, folder, record, send, device, info.kind, attempt)
     model, tokenizer = job.load(run.method, data.choices)
     data = prepare(data, tokenizer, run.task, run.data)
     if run.method is not None:
         model = job.train(run.method, model, tokenizer, data, info)
+    if ranks.rank() > 0 and not ranks.sharded():
+        return  # the first process has the whole model, and evaluates it
     job.evaluate(model, tokenizer, data)
     if run.method is not None:
         job.save(model)
+
+
+def _share_machine(run: Run, device: str) -> None:
+    """Take this process's GPU, or its share of the cores."""
+    threads = run.hardware.threads
+    if device == "cuda":
+        torch.cuda.set_device(ranks.local_rank())
+    elif not threads and ranks.world() > 1:
+        threads = max(1, torch.get_num_threads() // ranks.world())
+    if threads:
+        torch.set_num_threads(threads)
 
 
 @dataclass
@@ -114,6 +144,7 @@ class Job:
     send: Send
     device: str
     kind: str  # of the model
+    attempt: Attempt
 
     def __post_init__(self) -> None:
         self.precision = compute_precision(self.run.train.precision, self.device)
@@ -123,8 +154,8 @@ class Job:
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Announce and measure a phase, which computes in the run's precision."""
-        self.send({"event": "phase", "name": name})
         self.record.failed_phase = name
+        self.send({"event": "phase", "name": name, "record": store.as_plain(self.record)})
         with self.meter.phase(name), torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16"):
             yield
         self.record.failed_phase = None
@@ -152,10 +183,10 @@ class Job:
                 train_heads(model)
             self.record.parameters = load.parameters(model)
         with self.phase("train"):
-            log = self.folder / store.STEPS
             self.record.training = loop.train(
-                run, model, tokenizer, rows, self.precision, self.device, log, self.send, self.kind
-            )
+                run, model, tokenizer, rows, self.precision, self.device, self.folder, self.send, self.kind,
+                self.attempt.micro_batch_size,
+            )  # fmt: skip
         return model
 
     def evaluate(self, model: nn.Module, tokenizer: Any, data: TaskData) -> None:
@@ -182,7 +213,7 @@ class Job:
         scores, outcomes = evaluate(
             model, tokenizer, data, examples, self.run.task, self.run.measure, report, self.kind
         )
-        if split == "test":
+        if split == "test" and ranks.rank() == 0:
             for outcome in outcomes:
                 store.append_line(self.folder / store.EXAMPLES, outcome.line())
         return scores
@@ -206,7 +237,7 @@ class Job:
     def save(self, model: nn.Module) -> None:
         """Write the trained weights for their size, and keep them if asked to."""
         with self.phase("save"):
-            if self.run.launch.keep_adapter:
+            if self.run.launch.keep_adapter and ranks.rank() == 0:
                 self.record.checkpoint_bytes = checkpoint.save(model, self.folder / "adapter")
             else:
                 with tempfile.TemporaryDirectory(dir=self.folder) as scratch:

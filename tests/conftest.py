@@ -1,11 +1,19 @@
 """What the whole suite shares: tiny base models on disk. torch is imported by the fixtures, not by every test run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from bench.method import Method
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_device_locks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the tests from waiting for a sweep that somebody runs on this machine meanwhile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TUNEBENCH_LOCKS", str(tmp_path_factory.mktemp("locks")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """How long and how to train, what to measure, where to compute and how to start runs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from bench.config.checks import at_least, choice
 
@@ -28,6 +29,10 @@ class Budget:
         return found
 
 
+# Settings of `Train` that change nothing of what is measured, and so are no part of a run's identity.
+WITHOUT_EFFECT = ("auto_batch", "log_every", "save_every")
+
+
 @dataclass
 class Train:
     """The settings of the common loop; the same for every method unless somebody says otherwise."""
@@ -41,7 +46,10 @@ class Train:
     precision: str = "auto"  # of the computation: auto (bfloat16 where the hardware has it) | float32 | bfloat16
     gradient_checkpointing: bool = False
     loss: str = "labelled"  # labelled: logits only where a label is, same value, less memory | full
+    explosion: float = 10.0  # diverged: ten steps with a mean loss this many times that of the first (at least 1)
     log_every: int = 5  # steps between two reports of the loss to the terminal
+    auto_batch: bool = False  # out of memory: again with half the examples at once, the same number a step
+    save_every: int = 0  # steps between two checkpoints, from which an interrupted run goes on; 0: none
 
     def errors(self) -> list[str]:
         """Invalid settings in words."""
@@ -55,8 +63,10 @@ class Train:
                 f"train.batch_size must be a multiple of train.gradient_accumulation, "
                 f"got {self.batch_size} and {self.gradient_accumulation}"
             )
-        for key in ("weight_decay", "max_grad_norm"):
+        for key in ("weight_decay", "max_grad_norm", "save_every"):
             found += at_least(f"train.{key}", getattr(self, key), 0)
+        if self.explosion <= 1:
+            found.append(f"train.explosion must be > 1, got {self.explosion:g}")
         if not 0 <= self.warmup < 1:
             found.append(f"train.warmup must be >= 0 and < 1, got {self.warmup:g}")
         return found
@@ -102,12 +112,28 @@ class Launch:
     """How runs are started; none of it is part of a run's identity."""
 
     start: str = "forkserver"  # forkserver: one warm process forks every child | spawn: each imports anew
-    timeout: float = 0.0  # seconds for one run; 0: none
     rerun: str = "none"  # which finished runs are run again: none | failed | all
     keep_adapter: bool = False  # keep the trained weights beside the record
+    timeout: float = 0.0  # seconds for one run; 0: none
+    stall: float = 3600.0  # seconds without a step, a phase or an evaluated example; 0: none
+    memory: float = 0.0  # GiB of host memory for one run; 0: nine tenths of what the machine has
+    devices: list[str] = field(default_factory=list)  # GPUs by number or UUID; empty: all that CUDA would see
+    per_device: int = 1  # runs that share a device; more than one disturb each other's timing
+    busy: str = "wait"  # a GPU on which another program holds memory: wait | refuse | ignore
+    processes: int = 1  # that train one run together, each on a GPU of its own (on a CPU: with a share of the cores)
+    accelerate: str = ""  # file that `accelerate config` wrote, for FSDP or DeepSpeed
 
     def errors(self) -> list[str]:
         """Invalid settings in words."""
         found = choice("launch.start", self.start, "forkserver", "spawn")
         found += choice("launch.rerun", self.rerun, "none", "failed", "all")
-        return found + at_least("launch.timeout", self.timeout, 0)
+        found += choice("launch.busy", self.busy, "wait", "refuse", "ignore")
+        for key in ("timeout", "stall", "memory"):
+            found += at_least(f"launch.{key}", getattr(self, key), 0)
+        for key in ("per_device", "processes"):
+            found += at_least(f"launch.{key}", getattr(self, key), 1)
+        if len(set(self.devices)) < len(self.devices):
+            found.append(f"launch.devices must name each device once, got {', '.join(self.devices)}")
+        if self.accelerate and not Path(self.accelerate).is_file():
+            found.append(f"launch.accelerate: there is no file {self.accelerate}")
+        return found

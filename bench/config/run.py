@@ -5,12 +5,14 @@ import json
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, TypeVar, get_type_hints
 
-from bench.config.loop import Budget, Hardware, Launch, Measure, Train
+from bench.config.checks import choice
+from bench.config.loop import WITHOUT_EFFECT, Budget, Hardware, Launch, Measure, Train
 from bench.config.model import Model
 from bench.config.task import TRANSPORT, Data, Task
 from bench.method import BASE, Method, did_you_mean, get
 
 T = TypeVar("T")
+TRACKERS = ("none", "tensorboard", "mlflow", "wandb", "trackio")
 
 
 @dataclass
@@ -26,6 +28,7 @@ class Run:
     measure: Measure = field(default_factory=Measure)
     hardware: Hardware = field(default_factory=Hardware)
     launch: Launch = field(default_factory=Launch)
+    tracker: str = "none"  # none | tensorboard | mlflow | wandb | trackio: also shows the steps there
     seed: int = 0
     results: str = "results"
 
@@ -33,6 +36,13 @@ class Run:
         """Every error of this configuration, in the order of its parts; empty if it can run."""
         parts = (self.method, self.model, self.task, self.data, self.budget, self.train, self.measure, self.hardware)
         found = [error for part in (*parts, self.launch) if part is not None for error in part.errors()]
+        together = self.train.gradient_accumulation * self.launch.processes
+        if self.launch.processes > 1 and together > 0 and self.train.batch_size % together:
+            found.append(
+                f"train.batch_size must be a multiple of launch.processes x train.gradient_accumulation, "
+                f"got {self.train.batch_size} and {self.launch.processes} x {self.train.gradient_accumulation}"
+            )
+        found += choice("tracker", self.tracker, *TRACKERS)
         if self.seed < 0:
             found.append(f"seed must be >= 0, got {self.seed}")
         if self.data.train and self.task.source not in ("file", "hub"):
@@ -63,6 +73,8 @@ class Run:
         whole = to_dict(self)
         for key in TRANSPORT:
             del whole["data"][key]
+        for key in WITHOUT_EFFECT:
+            del whole["train"][key]
         return {part: whole[part] for part in parts}
 
     def group(self) -> str:

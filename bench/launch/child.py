@@ -1,25 +1,58 @@
 """The first code of a child process: cut it loose from the terminal, tie it to its parent, start the worker.
 
 The child leads a session of its own, so a Ctrl-C on the terminal reaches the parent alone, which asks the child to
-stop through the channel. When the channel closes the parent is gone, and the child goes too. Events travel as JSON
-lines: the parent can read them at its own pace and never waits for the rest of a message.
+stop through the channel. When the channel closes the parent is gone, and the child goes too with all it started; on
+Linux the kernel kills it besides, for it may be stopped or stuck. Events travel as JSON lines: the parent can read
+them at its own pace and never waits for the rest of a message.
 """
 
+import contextlib
+import ctypes
 import faulthandler
 import importlib
 import json
 import os
 import pickle
+import resource
 import signal
 import socket
 import sys
 import threading
+from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
+from bench.launch.locks import Lock
+
 LOG = "worker.log"
 STOP = b"stop\n"
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+@dataclass
+class Work:
+    """What a child is given.
+
+    Attributes:
+        run: the pickled `Run`; it is unpickled in the child, where an error lands in the log.
+        folder: of the run; exists.
+        log: name of the file in it that takes all output.
+        target: the worker, as `module:function`.
+        preload: the module to import before it, which the fork server has imported already.
+        environment: variables to set first.
+        heap_bytes: limit on what the process may allocate; 0: none.
+        locks: held as long as the child lives.
+    """
+
+    run: bytes
+    folder: Path
+    log: str
+    target: str
+    preload: str
+    environment: dict[str, str]
+    heap_bytes: int
+    locks: list[Lock]
 
 
 class Sender:
@@ -36,23 +69,34 @@ class Sender:
             self.channel.sendall(line)
 
 
-def main(run: bytes, folder: Path, channel: socket.socket, target: str, preload: str) -> None:
-    """Run the worker in this process.
-
-    Args:
-        run: the pickled `Run`; it is unpickled here, where an error lands in the log.
-        folder: of the run; exists.
-        channel: to the parent.
-        target: the worker, as `module:function`.
-        preload: the module to import before it, which the fork server has imported already.
-    """
+def main(work: Work, channel: socket.socket) -> None:
+    """Do `work` in this process; `channel` leads to the parent."""
     os.setsid()
-    _redirect_output(folder / LOG)
+    _die_with_parent()
+    _redirect_output(work.folder / work.log)
     threading.Thread(target=_obey, args=(channel,), name="command-channel", daemon=True).start()
+    send = Sender(channel)
+    send({"event": "started"})
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # the parent blocked it while it started us
-    importlib.import_module(preload)
-    _resolve(target)(pickle.loads(run), folder, Sender(channel))
+    os.environ.update(work.environment)
+    _limit_memory(work.heap_bytes)
+    importlib.import_module(work.preload)
+    _resolve(work.target)(pickle.loads(work.run), work.folder, send)
+
+
+def _die_with_parent() -> None:
+    """Ask Linux for SIGKILL when the process that started this one ends, which the fork server does with its parent."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _limit_memory(heap_bytes: int) -> None:
+    """Let an allocation fail beyond the limit, and let the kernel prefer this process if it must kill one."""
+    if heap_bytes:
+        resource.setrlimit(resource.RLIMIT_DATA, (heap_bytes, heap_bytes))
+    with contextlib.suppress(OSError):  # Linux alone has it
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def _redirect_output(log: Path) -> None:
@@ -67,14 +111,14 @@ def _redirect_output(log: Path) -> None:
 
 
 def _obey(channel: socket.socket) -> None:
-    """Turn the parent's word into KeyboardInterrupt in the main thread, and its end into ours."""
+    """Turn the parent's word into SIGINT in the main thread, and its end into ours and that of all we started."""
     main_thread = threading.main_thread().ident
     assert main_thread is not None
     try:
         while channel.recv(len(STOP)):
             signal.pthread_kill(main_thread, signal.SIGINT)
     finally:
-        os._exit(1)
+        os.killpg(os.getpgid(0), signal.SIGKILL)
 
 
 def _resolve(target: str) -> Any:

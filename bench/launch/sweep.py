@@ -1,23 +1,34 @@
-"""A list of runs, one after the other: skip what is done, put base runs first, lock, run, go on whatever happens."""
+"""A list of runs: skip what is done, start what can start, watch what runs, and go on whatever happens.
+
+One loop does it all. It sleeps until a child says something, a signal comes or a second has passed, so it takes no
+time from the runs that are measured, and nothing interrupts it in the middle of a line.
+"""
 
 import contextlib
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
-
-from filelock import FileLock, Timeout
+from multiprocessing import connection
+from typing import Any
 
 from bench.config import Run
-from bench.launch.supervise import supervise
+from bench.launch.devices import Devices, Lease
+from bench.launch.locks import Lock, holder
+from bench.launch.process import context, start
+from bench.launch.progress import Progress
+from bench.launch.queue import Job, folder_of, jobs, prepare, put_aside, settled, smaller_batch, with_bases
+from bench.launch.running import Running, unreached
+from bench.launch.signals import Signals
+from bench.launch.status import StatusFile
 from bench.launch.view import View
-from bench.measure.environment import hardware_name
 from bench.records import store
 from bench.records.schema import Record, Status
+
+__all__ = ["folder_of", "launch", "with_bases"]
 
 WORKER = "bench.worker:work"
 PRELOAD = "bench.launch.preload"
 GRACE = 15.0  # seconds between asking a child to stop and killing it
-LOCK_POLL = 0.5  # seconds
+FINISH = 60.0  # the same after Ctrl-C, for the step at work and a checkpoint
+HEARTBEAT = 1.0  # seconds between two looks at what nobody tells
+POLL = 0.25  # seconds between two tries to get what others hold
 
 
 def launch(
@@ -34,82 +45,187 @@ def launch(
 
     Returns:
         The records of all runs in their order, each base run before the first run that needs it. Ctrl-C ends the
-        list early: `view.interrupted` is true then.
+        list early: `view.interrupted` is true then. A run that could not be started is not in it.
+
+    Raises:
+        DeviceError: a device that was asked for is not there.
     """
-    plan = [(run, folder_of(run)) for run in with_bases(runs)]
-    done: dict[str, Record] = {}
-    for run, folder in plan:
-        record = _finished(run, folder, view)
-        if record is not None:
-            done[record.run_id] = record
-    due = [(run, folder) for run, folder in plan if run.run_id() not in done]
-    with view.sweep(total=len(due), done=len(done)):
-        for run, folder in due:
-            record = _run_locked(run, folder, view, worker, preload, grace)
-            if record is not None:
-                done[run.run_id()] = record
-            if view.interrupted:
+    with Signals() as signals:
+        return Sweep(jobs(runs), view, signals, worker, preload, grace).carry_out()
+
+
+class Sweep:
+    """The runs of one launch, as they are done."""
+
+    def __init__(self, plan: list[Job], view: View, signals: Signals, worker: str, preload: str, grace: float) -> None:
+        self._plan, self._view, self._signals = plan, view, signals
+        self._worker, self._preload, self._grace = worker, preload, grace
+        self._due: list[Job] = []
+        self._running: dict[str, tuple[Job, Running, Lock, Lease]] = {}
+        self._done: dict[str, Record] = {}
+        self._given_up: set[str] = set()  # runs that cannot be done and have no record
+        self._devices: dict[Any, Devices] = {}
+        self._said = False  # what is waited for
+        self._progress = Progress()
+        self._stops = 0  # signals that were answered
+
+    def carry_out(self) -> list[Record]:
+        """Do everything."""
+        for job in self._plan:
+            if not self._is_settled(job) and job.run_id not in self._given_up:
+                self._due.append(job)
+        for job in self._due:
+            self._devices_of(job)  # whatever is wrong with them is said before anything starts
+        self._progress.total, self._progress.before = len(self._due), len(self._done)
+        if self._due and self._due[0].run.launch.start == "forkserver":
+            context("forkserver", self._preload)  # its imports take seconds, in which we can do something else
+        status = StatusFile(self._plan[0].folder.parent) if self._due else contextlib.nullcontext()
+        with status, self._view.sweep(self._progress):
+            try:
+                while self._due or self._running:
+                    self._round(status)
+            finally:
+                for _, running, lock, lease in self._running.values():
+                    running.close()
+                    lock.release()
+                    lease.release()
+        return [self._done[job.run_id] for job in self._plan if job.run_id in self._done]
+
+    def _round(self, status: Any) -> None:
+        blocked = self._start_what_can()
+        if not self._running and not self._due:
+            return
+        sources = [self._signals.source]
+        for _, running, _, _ in self._running.values():
+            sources += [source for process in running.processes for source in process.sources()]
+        connection.wait(sources, POLL if blocked else HEARTBEAT)
+        self._answer_signals()
+        for job, running, lock, lease in list(self._running.values()):
+            if running.attend(self._view.event, self._grace):
+                self._end(job, running, lock, lease)
+        self._progress.rows = [running.row for _, running, _, _ in self._running.values()]
+        status.show(self._progress)
+        self._view.show(self._progress)
+
+    def _start_what_can(self) -> bool:
+        """Start the runs whose turn it is; returns whether one waits for something that others hold."""
+        blocked = False
+        for job in list(self._due):
+            if self._signals.count > self._stops:
                 break
-    return [done[run.run_id()] for run, _ in plan if run.run_id() in done]
+            if job.base is not None and self._is_open(job.base.run_id()):
+                continue
+            try:
+                blocked = not self._start(job) or blocked
+            except OSError as error:  # a full or read-only disk
+                self._due.remove(job)
+                self._close(job, unreached(job.run, Status.FAILED, f"cannot be written: {error}"), 0.0)
+        if not blocked:
+            self._progress.waiting_for, self._said = "", False
+        return blocked
 
+    def _is_open(self, run_id: str) -> bool:
+        return run_id in self._running or any(job.run_id == run_id for job in self._due)
 
-def with_bases(runs: list[Run]) -> list[Run]:
-    """The runs without repetitions, and before the first run of each base model and task, the base run."""
-    planned: dict[str, Run] = {}
-    for run in runs:
-        for each in (run,) if run.method is None else (run.base(), run):
-            planned.setdefault(each.run_id(), each)
-    return list(planned.values())
+    def _start(self, job: Job) -> bool:
+        """Start the run, or find that it is done; False while somebody else holds it or its device."""
+        lock = Lock.take(job.lock)
+        if lock is None:
+            self._wait_for(f"{job.run_id} is being done by {holder(job.lock)}")
+            return False
+        lease: Lease | None = None
+        try:
+            if self._is_settled(job) or job.run_id in self._given_up:
+                self._due.remove(job)
+                self._progress.total -= 1
+                return True
+            lease = self._devices_of(job).lease(job.run.launch.processes if job.base else 1)
+            if lease is None:
+                self._wait_for(self._devices_of(job).waiting_for)
+                return False
+            prepare(job)
+            self._due.remove(job)
+            self._view.start(job.run)
+            self._running[job.run_id] = (job, self._begin(job, lock, lease), lock, lease)
+            return True
+        finally:
+            if job.run_id not in self._running:
+                lock.release()
+                if lease is not None:
+                    lease.release()
 
+    def _begin(self, job: Job, lock: Lock, lease: Lease) -> Running:
+        locks = [lock, *lease.locks]
+        try:
+            processes = start(job.run, job.folder, lease.environment, locks, self._worker, self._preload)
+            return Running(job.run, job.folder, processes)
+        except (OSError, EOFError) as error:  # the fork server is gone, or the system refuses another process
+            running = Running(job.run, job.folder, [])
+            reason = f"the process could not be started: {type(error).__name__}: {error}"
+            running.verdict = (Status.CRASHED, reason)
+            return running
 
-def folder_of(run: Run) -> Path:
-    """Where the run keeps its files on this hardware."""
-    return store.run_folder(Path(run.results).absolute(), hardware_name(run.hardware.device), run.run_id())
-
-
-def _run_locked(run: Run, folder: Path, view: View, worker: str, preload: str, grace: float) -> Record | None:
-    """Run in a fresh folder, unless another process has done it meanwhile; None after Ctrl-C without a record."""
-    view.start(run)
-    try:
-        with _lock(folder, view):
-            record = _finished(run, folder, view)
-            if record is None:
-                if folder.exists():
-                    shutil.rmtree(folder)
-                folder.mkdir(parents=True)
-                record, view.interrupted = supervise(run, folder, view, worker, preload, grace)
-    except KeyboardInterrupt:
-        view.interrupted = True
-        return None
-    view.end(record)
-    return record
-
-
-def _finished(run: Run, folder: Path, view: View) -> Record | None:
-    """The run's record, if there is one that `launch.rerun` leaves alone; a damaged one is named and does not count."""
-    if not (folder / store.RECORD).exists() or run.launch.rerun == "all":
-        return None
-    try:
-        record = store.read(folder / store.RECORD)
-    except store.DamagedRecord as error:
-        view.note(f"a damaged record, the run is done again: {error}")
-        return None
-    settled = record.status is Status.OK if run.launch.rerun == "failed" else record.status.final
-    return record if settled else None
-
-
-@contextlib.contextmanager
-def _lock(folder: Path, view: View) -> Iterator[None]:
-    """Keep other sweeps from the same run; waits for one that has it."""
-    path = folder.parent / ".locks" / f"{folder.name}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path, poll_interval=LOCK_POLL)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        view.note(f"{folder.name} is being done by another process; waiting for it")
-        lock.acquire()
-    try:
-        yield
-    finally:
+    def _end(self, job: Job, running: Running, lock: Lock, lease: Lease) -> None:
+        """Clean up after the run and keep its record, or try it again with a smaller batch."""
+        running.close()
+        record = running.record()
+        again = not self._signals.count and smaller_batch(job, record)
+        del self._running[job.run_id]
+        lease.release()
         lock.release()
+        if again:
+            self._due.insert(0, job)
+            self._view.note(f"{job.run_id}: {job.attempt.history[-1]}; again with {job.attempt.micro_batch_size}")
+        else:
+            self._close(job, record, running.row.seconds)
+
+    def _close(self, job: Job, record: Record, seconds: float) -> None:
+        self._done[job.run_id] = record
+        self._progress.ended[record.status] = self._progress.ended.get(record.status, 0) + 1
+        if seconds:
+            self._progress.seconds.append(seconds)
+        self._view.end(record, seconds, self._progress)
+
+    def _is_settled(self, job: Job) -> bool:
+        """Whether there is a final record, which is taken; whatever else lies in its place is named and moved."""
+        try:
+            record = settled(job)
+        except store.NewerRecord as error:
+            self._view.note(f"left alone: {error}")
+            self._given_up.add(job.run_id)
+            return False
+        except store.DamagedRecord as error:
+            self._view.note(f"a damaged record, the run is done again: {error}")
+            with contextlib.suppress(OSError):  # named again when the run starts there
+                self._view.note(f"it is now in {put_aside(job)}")
+            return False
+        if record is not None:
+            self._done[job.run_id] = record
+        return record is not None
+
+    def _answer_signals(self) -> None:
+        """Once: let every run finish its step. Twice: end them at once."""
+        self._signals.drain()
+        if self._signals.count == self._stops:
+            return
+        first, self._stops = self._stops == 0, self._signals.count
+        self._view.interrupted = True
+        self._due.clear()
+        if first and self._running:
+            self._view.note("stopping after the step at work; Ctrl-C again stops at once")
+        for _, running, _, _ in self._running.values():
+            running.stop(Status.INTERRUPTED, "stopped by Ctrl-C", FINISH if first else 0.0)
+
+    def _devices_of(self, job: Job) -> Devices:
+        settings = job.run.launch
+        key = (job.run.hardware.device, tuple(settings.devices), settings.per_device, settings.processes)
+        if key not in self._devices:
+            self._devices[key] = Devices(job.run)
+        return self._devices[key]
+
+    def _wait_for(self, what: str) -> None:
+        """Say once what is waited for, if there is nothing else to do."""
+        self._progress.waiting_for = what
+        if not self._running and not self._said:
+            self._said = True
+            self._view.note(f"waiting: {what}")

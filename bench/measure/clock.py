@@ -1,13 +1,14 @@
 """The clock of the steps, and what else the machine did meanwhile.
 
 On CUDA the host runs ahead of the device, so a step is timed between two events on the device's own time line,
-and nothing waits for them until `times` is read.
+and nothing waits for them.
 """
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,36 +23,24 @@ class StepClock:
 
     def __init__(self, device: str) -> None:
         self._device = device
-        self._began = 0.0
-        self._seconds: list[float] = []
-        self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+        self._began: Any = None
 
     def start(self) -> None:
         """A step begins."""
+        self._began = self._now()
+
+    def stop(self) -> Callable[[], float]:
+        """The step that was begun ends. Returns what tells its seconds; on CUDA, when the device has done it."""
+        began, ended = self._began, self._now()
         if self._device == "cuda":
-            self._begin = torch.cuda.Event(enable_timing=True)
-            self._begin.record()
-        else:
-            self._began = self._now()
+            return lambda: began.elapsed_time(ended) / 1000
+        return lambda: ended - began
 
-    def stop(self) -> None:
-        """The step that was begun ends."""
+    def _now(self) -> Any:
         if self._device == "cuda":
-            end = torch.cuda.Event(enable_timing=True)
-            end.record()
-            self._events.append((self._begin, end))
-        else:
-            self._seconds.append(self._now() - self._began)
-
-    def times(self) -> list[float]:
-        """Seconds of every step so far; on CUDA this waits for the device, once."""
-        if self._events:
-            torch.cuda.synchronize()
-            self._seconds += [begin.elapsed_time(end) / 1000 for begin, end in self._events]
-            self._events.clear()
-        return list(self._seconds)
-
-    def _now(self) -> float:
+            event = torch.cuda.Event(enable_timing=True)
+            event.record()
+            return event
         if self._device == "mps":
             torch.mps.synchronize()
         return time.perf_counter()

@@ -23,18 +23,26 @@ SOURCES = ("bench", "methods", "conf", "pyproject.toml")  # what makes a checkou
 _NOISE = re.compile(r"\((r|tm|c)\)|\b(cpu|processor|\d+-core|\w+-core processor)\b|@.*|\bwith\b.*", re.IGNORECASE)
 
 
-def hardware_name(device: str = "auto") -> str:
+def hardware_name(device: str = "auto", gpu: str | None = None, processes: int = 1) -> str:
     """The folder of the results made with this hardware, such as `nvidia-l40s`, `apple-m2` or `cpu-amd-epyc-2c`.
 
     Args:
         device: as configured, `auto` or a device; `auto` is what torch would find: CUDA, else MPS, else the CPU.
+        gpu: number or UUID of the GPU; by default the first that CUDA would see.
+        processes: that train together; several are another hardware, such as `2x-nvidia-l40s`.
     """
-    gpu = _nvidia_gpu(os.environ.get("CUDA_VISIBLE_DEVICES")) if device in ("auto", "cuda") else None
-    if gpu is not None:
-        return slug(gpu) if slug(gpu).startswith("nvidia-") else f"nvidia-{slug(gpu)}"
+    front = f"{processes}x-" if processes > 1 else ""
+    name = _nvidia_gpu(gpu or os.environ.get("CUDA_VISIBLE_DEVICES")) if device in ("auto", "cuda") else None
+    if name is not None:
+        return front + (slug(name) if slug(name).startswith("nvidia-") else f"nvidia-{slug(name)}")
     if device == "mps" or (device == "auto" and _apple_silicon()):
-        return slug(cpu_name())
-    return f"cpu-{slug(cpu_name())}-{cpu_cores()}c"
+        return front + slug(cpu_name())
+    return f"{front}cpu-{slug(cpu_name())}-{cpu_cores()}c"
+
+
+def sees_cuda() -> bool:
+    """Whether torch will find an NVIDIA GPU here."""
+    return _nvidia_gpu(os.environ.get("CUDA_VISIBLE_DEVICES")) is not None
 
 
 def slug(name: str) -> str:

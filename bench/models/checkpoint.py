@@ -27,9 +27,26 @@ def save(model: torch.nn.Module, folder: str | Path) -> int:
     elif isinstance(model, PreTrainedModel) and all(p.requires_grad for p in model.parameters()):
         model.save_pretrained(folder)
     else:
-        trained = {name: p.detach().contiguous() for name, p in model.named_parameters() if p.requires_grad}
-        save_file(trained, folder / TENSORS)
+        save_trained(model, folder)
     return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+
+
+def save_trained(model: torch.nn.Module, folder: str | Path) -> None:
+    """Write every parameter that trains, by its name, to `folder`, which is made if need be."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    trained = {name: p.detach().contiguous() for name, p in model.named_parameters() if p.requires_grad}
+    save_file(trained, Path(folder) / TENSORS)
+
+
+def load_trained(model: torch.nn.Module, folder: str | Path) -> None:
+    """Put back what `save_trained` wrote, on a model of the same method.
+
+    Raises:
+        ValueError: the file has a tensor that the model has not.
+    """
+    unknown = model.load_state_dict(load_file(Path(folder) / TENSORS), strict=False).unexpected_keys
+    if unknown:
+        raise ValueError(f"{Path(folder) / TENSORS} is not of this method: it has the tensor {unknown[0]}")
 
 
 def reload(base: PreTrainedModel, folder: str | Path, method: Method, context: Context) -> torch.nn.Module:
@@ -45,9 +62,7 @@ def reload(base: PreTrainedModel, folder: str | Path, method: Method, context: C
         return adapted
     if (folder / TENSORS).is_file():
         model = method.adapt(base, context)
-        unknown = model.load_state_dict(load_file(folder / TENSORS), strict=False).unexpected_keys
-        if unknown:
-            raise ValueError(f"{folder / TENSORS} is not of method={method.name}: it has the tensor {unknown[0]}")
+        load_trained(model, folder)
         return model
     if (folder / "config.json").is_file():
         whole = type(base).from_pretrained(folder, dtype=torch.float32, use_safetensors=True).to(base.device)

@@ -16,7 +16,7 @@ class Status(StrEnum):
 
     OK = "ok"
     OOM = "oom"  # out of device or host memory
-    DIVERGED = "diverged"  # the loss became NaN or infinite
+    DIVERGED = "diverged"  # the loss became NaN or infinite, or exploded
     UNSUPPORTED = "unsupported"  # this method does not work on this model or task; the reason says why
     TIMEOUT = "timeout"
     CRASHED = "crashed"  # killed by a signal, or ended without a record
@@ -84,6 +84,10 @@ class Training:
     precision: str  # "float32" or "bfloat16": the dtype of the computation
     trainable_dtype: str
     loss: str  # "labelled": logits computed where a label is; "full": at every position
+    processes: int = 1  # that trained together; tokens_per_s is their sum
+    micro_batch_size: int | None = None  # examples at once in one process
+    gradient_accumulation: int | None = None  # micro batches of one process that make up a step
+    resumed_at: int | None = None  # the step after which an interrupted training went on
     foreign_cpu_cores: float | None = None  # cores that others kept busy; > 0.2 disturbs
     default_learning_rate: float | None = None  # the method's own; another was set where the two differ
 
@@ -168,6 +172,7 @@ class Record:
     schema_version: int = SCHEMA_VERSION
     tunebench_version: str = ""
     reason: str | None = None
+    history: list[str] = field(default_factory=list)  # earlier attempts at this run, in words
     failed_phase: str | None = None
     traceback: str | None = None
     environment: Environment | None = None

@@ -22,6 +22,7 @@ from bench.records.schema import SCHEMA_VERSION, Record
 RECORD = "record.json"
 STEPS = "steps.jsonl"
 EXAMPLES = "examples.jsonl"
+CHECKPOINTS = "checkpoints"  # of an unfinished training
 NON_FINITE = ("NaN", "Infinity", "-Infinity")
 
 
@@ -34,6 +35,10 @@ class DamagedRecord(ValueError):
         self.reason = reason
 
 
+class NewerRecord(DamagedRecord):
+    """A record that a newer tunebench wrote; nothing is wrong with it."""
+
+
 def run_folder(results: Path, hardware: str, run_id: str) -> Path:
     """Where the run `run_id` on `hardware` keeps its files, below the folder of all results."""
     return results / "runs" / hardware / run_id
@@ -41,19 +46,40 @@ def run_folder(results: Path, hardware: str, run_id: str) -> Path:
 
 def write(record: Record, folder: Path) -> Path:
     """Write `record` to `folder`/record.json, atomically; the folder is made if need be. Returns the file's path."""
-    text = json.dumps(plain(asdict(record)), indent=1, allow_nan=False, ensure_ascii=False)
     folder.mkdir(parents=True, exist_ok=True)
-    target, temporary = folder / RECORD, folder / f".{RECORD}.{os.getpid()}.tmp"
+    target = folder / RECORD
+    replace(target, json.dumps(as_plain(record), indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+    return target
+
+
+def as_plain(record: Record) -> dict[str, Any]:
+    """The record as dictionaries, lists and values that JSON can hold; `from_plain` is the inverse."""
+    found: dict[str, Any] = plain(asdict(record))
+    return found
+
+
+def from_plain(data: Any) -> Record:
+    """The record that `as_plain` took apart, every value checked against the type of its field.
+
+    Raises:
+        ValueError: with the key that is missing or has another type.
+    """
+    record: Record = _build(Record, data, "")
+    return record
+
+
+def replace(path: Path, text: str) -> None:
+    """Write `text` to `path` so that whenever the machine stops there is the old file or the new one, whole."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("w", encoding="utf-8") as file:
-            file.write(text + "\n")
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, target)
+        os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    _sync_folder(folder)
-    return target
+    _sync_folder(path.parent)
 
 
 def read(path: Path) -> Record:
@@ -73,12 +99,11 @@ def read(path: Path) -> Record:
         raise DamagedRecord(path, f"is not valid JSON: {error}") from error
     version = data.get("schema_version") if isinstance(data, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise DamagedRecord(path, f"has schema version {version}; this tunebench reads up to {SCHEMA_VERSION}")
+        raise NewerRecord(path, f"has schema version {version}; this tunebench reads up to {SCHEMA_VERSION}")
     try:
-        record: Record = _build(Record, data, "")
+        return from_plain(data)
     except ValueError as error:
         raise DamagedRecord(path, str(error)) from error
-    return record
 
 
 def scan(roots: Iterable[Path]) -> tuple[dict[Path, Record], list[DamagedRecord]]:
@@ -107,6 +132,11 @@ def append_line(path: Path, line: dict[str, Any]) -> None:
     text = json.dumps(plain(line), allow_nan=False, ensure_ascii=False)
     with path.open("a", encoding="utf-8") as file:
         file.write(text + "\n")
+
+
+def write_lines(path: Path, lines: Iterable[dict[str, Any]]) -> None:
+    """Replace a file of JSON lines, atomically."""
+    replace(path, "".join(json.dumps(plain(line), allow_nan=False, ensure_ascii=False) + "\n" for line in lines))
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -144,7 +174,9 @@ def _files(root: Path) -> Iterator[Path]:
     if root.is_file():
         yield root
     else:
-        yield from root.rglob(RECORD)
+        for path in root.rglob(RECORD):  # folders with a dot hold what was moved out of the way
+            if not any(part.startswith(".") for part in path.relative_to(root).parts):
+                yield path
 
 
 def _sync_folder(folder: Path) -> None:

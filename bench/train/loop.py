@@ -16,9 +16,11 @@ from bench.data.tokens import PadRight, Tokens, class_row, preference_row, token
 from bench.measure.clock import quantiles
 from bench.models.logits import completion_log_probs, inner_model
 from bench.records.schema import Training
+from bench.records.store import CHECKPOINTS, STEPS
+from bench.train import checkpoints, ranks
 from bench.train.budget import total_steps
 from bench.train.meter import Send, StepMeter
-from bench.train.trainers import OPTIMIZER, settings, trainer_class
+from bench.train.trainers import OPTIMIZER, accumulation, settings, trainer_class
 
 
 def rows(
@@ -79,11 +81,12 @@ def train(
     dataset: Dataset,
     precision: str,
     device: str,
-    log: Path,
+    folder: Path,
     send: Send,
     kind: str = "causal",
+    micro_batch_size: int | None = None,
 ) -> Training:
-    """Train `model` in place within the run's budget.
+    """Train `model` in place within the run's budget, from its newest checkpoint if there is one.
 
     Args:
         run: its method decides the objective and the learning rate.
@@ -92,50 +95,73 @@ def train(
         dataset: what `rows` returned.
         precision: `float32` or `bfloat16`, of the computation.
         device: `cpu`, `cuda` or `mps`.
-        log: where the steps are written, as JSON lines.
+        folder: of the run; takes the steps, as JSON lines, and checkpoints.
         send: takes progress events.
         kind: of the model.
+        micro_batch_size: examples at once in one process; by default what the run says.
 
     Raises:
-        Diverged: the loss is not finite.
+        Diverged: the loss is not finite, or has exploded.
+        KeyboardInterrupt: the user asked to stop; the step at work is finished and, with `train.save_every`, saved.
     """
     assert run.method is not None
+    first = ranks.rank() == 0
+    micro_batch_size = micro_batch_size or configured_micro_batch(run)
+    kept = folder / CHECKPOINTS
+    resumed = checkpoints.newest(kept) if run.train.save_every else None
+    start = 0 if resumed is None else checkpoints.number(resumed)
     meter = StepMeter(
         device=device,
+        settings=run.train,
         total_steps=total_steps(run.budget, lengths(dataset), run.train.batch_size),
         seconds=run.budget.seconds,
         warmup_steps=run.measure.warmup_steps,
-        log_every=run.train.log_every,
-        log=log,
+        log=folder / STEPS if first else None,
         send=send,
+        steps=checkpoints.steps(folder / STEPS, start, cut=first),
     )
-    with tempfile.TemporaryDirectory(prefix="tunebench-") as folder:
-        arguments = settings(run, meter, folder, precision, device)
+    with tempfile.TemporaryDirectory(prefix="tunebench-") as scratch, meter.interrupt.awaited():
+        output = str(kept) if run.train.save_every else scratch
+        arguments = settings(run, meter, output, precision, device, micro_batch_size)
         trainer = trainer_class(run.method.objective, kind)(run, meter, arguments, model, dataset, tokenizer)
         trainer.remove_callback(PrinterCallback)
-        trainer.train()
-    return summary(run, meter, model, precision)
+        trainer.pop_callback(meter)  # marks come first: the meter may end the training when it has been saved
+        trainer.add_callback(checkpoints.Keeper(resumed))
+        trainer.add_callback(meter)
+        try:
+            trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
+        finally:
+            meter.flush()
+    found = summary(run, meter, model, precision)
+    found.micro_batch_size, found.resumed_at = micro_batch_size, start or None
+    found.processes, found.gradient_accumulation = ranks.world(), accumulation(run, micro_batch_size)
+    return found
+
+
+def configured_micro_batch(run: Run) -> int:
+    """Examples at once in one process, as the run has them."""
+    return run.train.batch_size // (run.train.gradient_accumulation * ranks.world())
 
 
 def summary(run: Run, meter: StepMeter, model: nn.Module, precision: str) -> Training:
     """What the steps say; times leave out the warm-up, unless the whole training is no longer than it."""
     assert run.method is not None
-    times, steps = meter.clock.times(), meter.steps
+    steps = meter.steps
     warmup = run.measure.warmup_steps if len(steps) > run.measure.warmup_steps else 0
-    timed = sum(times[warmup:])
-    tokens, trained = [int(s.tokens) for s in steps], [int(s.trained_tokens) for s in steps]
-    losses = [float(s.loss) for s in steps]
+    timed = steps[warmup:]
+    seconds = sum(step.seconds for step in timed)
+    losses = [step.loss for step in steps]
     tail = losses[-max(1, len(losses) // 10) :]
     return Training(
         steps=len(steps),
         warmup_steps=warmup,
-        examples=sum(s.examples for s in steps),
-        tokens=sum(tokens),
-        trained_tokens=sum(trained),
-        seconds=sum(times),
-        step_s=quantiles(times[warmup:]),
-        tokens_per_s=sum(tokens[warmup:]) / timed,
-        trained_tokens_per_s=sum(trained[warmup:]) / timed,
+        examples=sum(step.examples for step in steps),
+        tokens=sum(step.tokens for step in steps),
+        trained_tokens=sum(step.trained_tokens for step in steps),
+        seconds=sum(step.seconds for step in steps),
+        step_s=quantiles([step.seconds for step in timed]),
+        tokens_per_s=sum(step.tokens for step in timed) / seconds,
+        trained_tokens_per_s=sum(step.trained_tokens for step in timed) / seconds,
         first_loss=losses[0],
         final_loss=sum(tail) / len(tail),
         learning_rate=run.method.learning_rate,

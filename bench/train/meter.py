@@ -1,11 +1,14 @@
 """What is measured of the training steps: time, tokens and loss of each, without disturbing them.
 
-A step is timed from the first forward to the end of the optimizer's step; fetching data, logging and everything
-else lies outside. Tokens and losses stay on the device until somebody reads them.
+A step is timed from the first forward to the end of the optimizer's step; fetching data, logging, saving and
+everything else lies outside. Tokens and losses leave the device by themselves, and a step is written down as soon
+as its figures have arrived: at once on a CPU, a few steps later on a GPU.
 """
 
+import contextlib
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,25 +18,34 @@ import torch
 from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from bench.config import Train
 from bench.measure.clock import ForeignCpu, StepClock
 from bench.records.store import append_line
+from bench.train import ranks
+from bench.train.figures import Figures
+from bench.train.interrupt import Interrupt
 
 Send = Callable[[dict[str, Any]], None]
+QUIET = 10.0  # seconds without a report, after which a step is reported whatever its number
+WINDOW = 10  # steps whose mean loss must explode
 
 
 class Diverged(Exception):
-    """The loss is not finite."""
+    """The loss is not finite, or has exploded."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Step:
-    """One optimizer step: examples and tokens seen, tokens with loss, and the loss."""
+    """One optimizer step over all processes, as steps.jsonl has it."""
 
+    step: int
+    loss: float
+    learning_rate: float
+    seconds: float
     examples: int
-    tokens: Tensor
-    trained_tokens: Tensor
-    loss: Tensor
-    learning_rate: float = 0.0
+    tokens: int
+    trained_tokens: int
+    warmup: bool
 
 
 @dataclass
@@ -41,23 +53,34 @@ class StepMeter(TrainerCallback):
     """Times and counts the steps of a Trainer, reports progress, and ends the training when the budget is spent.
 
     `count` is called by the trainer for every micro batch; the rest by the callback protocol.
+
+    Attributes:
+        settings: of the loop.
+        total_steps: of the budget; None if that is in seconds.
+        seconds: of step time, if the budget is in seconds.
+        log: the file that takes the steps; None writes none.
+        send: takes progress events.
+        steps: those whose figures have arrived; at the start, those of an interrupted training that goes on.
     """
 
     device: str
+    settings: Train
     total_steps: int | None
     seconds: float
     warmup_steps: int
-    log_every: int
-    log: Path
+    log: Path | None
     send: Send
     steps: list[Step] = field(default_factory=list)
-    elapsed: float = 0.0  # seconds of step time by the host's clock; on CUDA only a budget in seconds makes it wait
+    interrupt: Interrupt = field(default_factory=Interrupt)
 
     def __post_init__(self) -> None:
         self.clock = StepClock(self.device)
         self.foreign = ForeignCpu()
-        self._logged = 0
-        self._open: Step | None = None
+        self.elapsed = sum(step.seconds for step in self.steps)  # by the host's clock
+        self._done = len(self.steps)
+        self._counts: Tensor | None = None  # examples, tokens, trained tokens, loss of the open step
+        self._pending: deque[tuple[Figures, Callable[[], float], float]] = deque()
+        self._reported_at = time.monotonic()
 
     def progress(self, step: int) -> float:
         """Share of the budget that is spent when `step` steps are done."""
@@ -67,13 +90,9 @@ class StepMeter(TrainerCallback):
 
     def count(self, examples: int, tokens: Tensor, trained_tokens: Tensor, loss: Tensor) -> None:
         """Add one micro batch to the open step."""
-        if self._open is None:
-            self._open = Step(examples, tokens, trained_tokens, loss)
-        else:
-            self._open.examples += examples
-            self._open.tokens = self._open.tokens + tokens
-            self._open.trained_tokens = self._open.trained_tokens + trained_tokens
-            self._open.loss = self._open.loss + loss
+        counts = [torch.full((), examples, device=loss.device), tokens, trained_tokens, loss]
+        found = torch.stack([figure.detach().float() for figure in counts])
+        self._counts = found if self._counts is None else self._counts + found
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
         """Start watching what else the machine does."""
@@ -91,51 +110,100 @@ class StepMeter(TrainerCallback):
         """Stop the clock, before the schedule asks how much of the budget is spent."""
         if self.total_steps is None and self.device == "cuda":
             torch.cuda.synchronize()  # the host runs ahead of the device, whose seconds are the budget
-        self.clock.stop()
+        self._seconds = self.clock.stop()
         self.elapsed += time.perf_counter() - self._began
+        if self.total_steps is None:
+            self.elapsed = ranks.of_first(self.elapsed, self.device)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
-        """Close the step, and end the training if the budget is spent."""
-        assert self._open is not None
-        self._open.learning_rate = self._learning_rate
-        self.steps.append(self._open)
-        self._open = None
-        done = len(self.steps)
-        spent = self.progress(done) >= 1
-        if done == 1 or done % self.log_every == 0 or spent:
-            self._report(done)
+        """Close the step, and end the training if the budget is spent or the user has asked to stop."""
+        assert self._counts is not None
+        asked = torch.full((1,), float(self.interrupt.asked), device=self._counts.device)
+        figures = Figures(ranks.total(torch.cat([self._counts, asked])))
+        self._pending.append((figures, self._seconds, self._learning_rate))
+        self._counts = None
+        self._done += 1
+        spent = self.progress(self._done) >= 1
+        silent = ranks.world() == 1 and time.monotonic() - self._reported_at > QUIET
+        due = self._done == 1 or self._done % self.settings.log_every == 0 or spent or silent
+        stop = self._collect(wait=due)
+        if due:
+            self._report()
+        saved = self.settings.save_every
+        control.should_save = bool(saved) and (stop or self._done % saved == 0) and not spent
+        if stop and not control.should_save:
+            raise KeyboardInterrupt
+        self._stopping = stop
         control.should_training_stop = control.should_training_stop or spent
         return control
 
-    def on_train_end(self, *_: Any, **__: Any) -> None:
-        """Write the steps that were not reported yet."""
-        self.foreign.stop()
-        self.flush()
+    def on_save(self, *_: Any, **__: Any) -> None:
+        """Stop after the checkpoint, if the user has asked to."""
+        if self._stopping:
+            raise KeyboardInterrupt
 
-    def _report(self, done: int) -> None:
-        loss = float(self.steps[-1].loss)
-        seconds = sum(self.clock.times())
-        event = {"event": "step", "step": done, "steps": self.total_steps, "loss": loss, "seconds": seconds}
-        tokens = float(torch.stack([step.tokens for step in self.steps]).sum())
-        self.send(event | {"tokens_per_s": tokens / seconds, "budget": self.progress(done)})
-        if not math.isfinite(loss):
-            self.flush()
-            raise Diverged(f"the loss became {loss} at step {done}")
+    def on_train_end(self, *_: Any, **__: Any) -> None:
+        """Write the steps whose figures were still on their way."""
+        self.foreign.stop()
+        self._collect(wait=True)
 
     def flush(self) -> None:
-        """Append the finished steps that are not yet in steps.jsonl."""
-        times = self.clock.times()
-        for number, step in enumerate(self.steps[self._logged :], start=self._logged + 1):
-            line = {
-                "step": number,
-                "loss": float(step.loss),
-                "learning_rate": step.learning_rate,
-                "seconds": times[number - 1],
-                "tokens": int(step.tokens),
-                "trained_tokens": int(step.trained_tokens),
-                "warmup": number <= self.warmup_steps,
-            }
-            append_line(self.log, line)
-        self._logged = len(self.steps)
+        """Write down what was on its way when an error ended the training."""
+        with contextlib.suppress(Diverged):
+            self._collect(wait=True)
+
+    def _collect(self, wait: bool) -> bool:
+        """Write down the steps whose figures have arrived, or all; returns whether all processes shall stop.
+
+        Several processes must decide that for the same step, so they do where all of them wait.
+        """
+        stop = ranks.world() == 1 and self.interrupt.asked
+        while self._pending and (wait or self._pending[0][0].arrived()):
+            figures, seconds, learning_rate = self._pending.popleft()
+            examples, tokens, trained, loss, asked = figures.read()
+            number = len(self.steps) + 1
+            step = Step(
+                step=number,
+                loss=loss / ranks.world(),
+                learning_rate=learning_rate,
+                seconds=seconds(),
+                examples=int(examples),
+                tokens=int(tokens),
+                trained_tokens=int(trained),
+                warmup=number <= self.warmup_steps,
+            )
+            self.steps.append(step)
+            if self.log is not None:
+                append_line(self.log, vars(step))
+            self._judge(step)
+            stop = stop or (wait and asked > 0)
+        return stop
+
+    def _judge(self, step: Step) -> None:
+        if not math.isfinite(step.loss):
+            raise Diverged(f"the loss became {step.loss} at step {step.step}")
+        last = [each.loss for each in self.steps[-WINDOW:]]
+        mean, limit = sum(last) / len(last), self.settings.explosion * max(1.0, self.steps[0].loss)
+        if len(last) == WINDOW and mean > limit:
+            raise Diverged(
+                f"the loss exploded: {self.steps[0].loss:.3g} at the first step, {mean:.3g} in the mean of the "
+                f"{WINDOW} steps up to step {step.step} (train.explosion={self.settings.explosion:g})"
+            )
+
+    def _report(self) -> None:
+        self._reported_at = time.monotonic()
+        seconds = sum(step.seconds for step in self.steps)
+        event = {
+            "event": "step",
+            "step": self._done,
+            "steps": self.total_steps,
+            "loss": self.steps[-1].loss,
+            "seconds": seconds,
+            "tokens_per_s": sum(step.tokens for step in self.steps) / seconds,
+            "budget": self.progress(self._done),
+        }
+        if self.device == "cuda":
+            event["memory_bytes"] = torch.cuda.memory_reserved()
+        self.send(event)

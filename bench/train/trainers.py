@@ -20,21 +20,31 @@ from trl import DPOConfig, DPOTrainer
 
 from bench.config import Run
 from bench.data.tokens import IGNORED, PadRight
+from bench.models import checkpoint
 from bench.models.logits import class_log_probs, completion_log_probs, label_log_probs
+from bench.train import ranks
 from bench.train.budget import ENDLESS, scheduler
 from bench.train.meter import StepMeter
 
 OPTIMIZER = "adamw_torch_fused"
 
 
-def settings(run: Run, meter: StepMeter, folder: str, precision: str, device: str) -> dict[str, Any]:
+def accumulation(run: Run, micro_batch_size: int) -> int:
+    """Micro batches of one process that make up a step."""
+    return run.train.batch_size // (micro_batch_size * ranks.world())
+
+
+def settings(
+    run: Run, meter: StepMeter, folder: str, precision: str, device: str, micro_batch_size: int
+) -> dict[str, Any]:
     """The arguments that both trainers share; nothing is left to a library's default that changes a measurement."""
     assert run.method is not None
+    several = ranks.world() > 1
     return {
         "output_dir": folder,
         "max_steps": meter.total_steps or ENDLESS,
-        "per_device_train_batch_size": run.train.batch_size // run.train.gradient_accumulation,
-        "gradient_accumulation_steps": run.train.gradient_accumulation,
+        "per_device_train_batch_size": micro_batch_size,
+        "gradient_accumulation_steps": accumulation(run, micro_batch_size),
         "learning_rate": run.method.learning_rate,
         "weight_decay": run.train.weight_decay,
         "max_grad_norm": run.train.max_grad_norm,
@@ -55,13 +65,17 @@ def settings(run: Run, meter: StepMeter, folder: str, precision: str, device: st
         "dataloader_num_workers": 0,
         "dataloader_pin_memory": device == "cuda",
         "remove_unused_columns": False,
-        "logging_strategy": "no",
+        "logging_strategy": "no" if run.tracker == "none" else "steps",
+        "logging_steps": run.train.log_every,
+        "run_name": run.run_id(),
+        "project": "tunebench",
         "logging_nan_inf_filter": False,
         "eval_strategy": "no",
         "save_strategy": "no",
-        "report_to": "none",
+        "report_to": run.tracker,
         "disable_tqdm": True,
-        "average_tokens_across_devices": False,
+        "average_tokens_across_devices": several,
+        "ddp_find_unused_parameters": False if several else None,
     }
 
 
@@ -87,6 +101,13 @@ class Measured:
     def trained_tokens(self, inputs: dict[str, Tensor]) -> Tensor:
         """Number of tokens in the batch that carry loss."""
         raise NotImplementedError
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """What trains; the library would write the whole model, a tokenizer and a model card."""
+        checkpoint.save_trained(self.model, output_dir or self.args.output_dir)  # type: ignore[attr-defined]
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        checkpoint.load_trained(self.model, resume_from_checkpoint)  # type: ignore[attr-defined]
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """The schedule over the budget, whatever unit that is in."""
@@ -121,7 +142,8 @@ class SftTrainer(Measured, Trainer):
     ) -> Tensor:
         """Summed negative log-probability of the labels over the number of labels in the step."""
         log_probs = self.log_probs(model, inputs)
-        return -log_probs.sum() / (len(log_probs) if num_items_in_batch is None else num_items_in_batch)
+        # the gradients of several processes are averaged, their labels counted together
+        return -log_probs.sum() / (len(log_probs) if num_items_in_batch is None else num_items_in_batch / ranks.world())
 
     def log_probs(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
         """Of every label, [labels]."""

@@ -13,7 +13,7 @@ from bench.records.schema import Record
 
 
 class Recorder(View):
-    """A view that keeps what it is told, and does `react` at every event."""
+    """A view that keeps what it is told, and does `react` when a phase begins."""
 
     def __init__(self) -> None:
         self.text = io.StringIO()
@@ -23,7 +23,8 @@ class Recorder(View):
 
     def event(self, event: dict[str, Any]) -> None:
         self.events.append(event)
-        self.react()
+        if event["event"] == "phase":
+            self.react()
 
 
 @pytest.fixture

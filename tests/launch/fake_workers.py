@@ -9,13 +9,13 @@ import time
 from pathlib import Path
 
 from bench.config import Run
-from bench.launch.supervise import unreached
+from bench.launch.running import unreached
 from bench.records import store
 from bench.records.schema import Evaluation, Metric, Record, Scores, Status
 
 
 def write(run: Run, folder: Path, status: Status, reason: str | None = None) -> Record:
-    record = unreached(run, status, reason or "", "2026-01-01T00:00:00+00:00")
+    record = unreached(run, status, reason or "", started_at="2026-01-01T00:00:00+00:00")
     record.reason = reason
     if status is Status.OK:
         record.evaluation = Evaluation(Scores(4, 0.5, {"accuracy": Metric(0.75, 1, True)}))

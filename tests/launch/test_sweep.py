@@ -9,6 +9,7 @@ import pytest
 
 from bench.launch.sweep import folder_of, with_bases
 from bench.records import store
+from bench.records.attempt import Attempt
 from bench.records.schema import Status
 
 HERE = Path(__file__).parent
@@ -69,12 +70,13 @@ def test_rerun(go, make_run, rerun, first, runs_again):
     assert after.status is (Status.CRASHED if runs_again else before.status)
 
 
-def test_a_run_starts_in_an_empty_folder(go, make_run):
+def test_a_run_starts_in_an_empty_folder_and_knows_the_attempts_before(go, make_run):
     run = make_run()
     go([run], "raises")
     (folder_of(run) / store.STEPS).write_text('{"step": 1}\n')
     go([run], "ok")
-    assert sorted(path.name for path in folder_of(run).iterdir()) == ["record.json", "worker.log"]
+    assert sorted(path.name for path in folder_of(run).iterdir()) == ["attempt.json", "record.json", "worker.log"]
+    assert Attempt.read(folder_of(run)).history == ["crashed: ended with exit code 1 and without a record"]
     assert "LookupError" not in (folder_of(run) / "worker.log").read_text()
 
 
@@ -94,15 +96,15 @@ def test_a_run_that_another_process_does_is_waited_for_and_then_taken_over(go, m
     code = f"""
 import pathlib, sys
 sys.path[:0] = [{str(ROOT)!r}, {str(HERE)!r}]
-from filelock import FileLock
 from bench.config import Run
 from bench.records.schema import Status
 from fake_workers import write
 folder = pathlib.Path({str(folder)!r})
-with FileLock(folder.parent / ".locks" / (folder.name + ".lock")):
-    print("locked", flush=True)
-    sys.stdin.readline()
-    write(Run(None), folder, Status.OOM, "by the other process")
+from bench.launch.locks import Lock
+lock = Lock.take(folder.parent / ".locks" / (folder.name + ".lock"))
+print("locked", flush=True)
+sys.stdin.readline()
+write(Run(None), folder, Status.OOM, "by the other process")
 """
     command = [sys.executable, "-c", code]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
@@ -118,7 +120,7 @@ with FileLock(folder.parent / ".locks" / (folder.name + ".lock")):
         monkeypatch.setattr(view, "note", note)
         (record,) = go([run], "ok")
     assert record.reason == "by the other process"
-    assert f"{run.run_id()} is being done by another process; waiting for it" in said
+    assert f"waiting: {run.run_id()} is being done by process {other.pid}" in said
     assert _order(run) == []
 
 

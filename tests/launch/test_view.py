@@ -2,22 +2,17 @@
 
 import io
 import re
+import time
 
 import pytest
 
-from bench.launch.supervise import unreached
-from bench.launch.view import LiveView, View, doing, duration, open_view, outcome
+from bench.launch.live import LiveView, heading, render
+from bench.launch.progress import Progress, Row
+from bench.launch.running import unreached
+from bench.launch.view import View, duration, open_view, outcome
 from bench.records.schema import Evaluation, Metric, Scores, Status
 
-STEP = {
-    "event": "step",
-    "step": 120,
-    "steps": 200,
-    "loss": 1.234,
-    "seconds": 9.0,
-    "tokens_per_s": 5100.4,
-    "budget": 0.6,
-}
+STEP = {"event": "step", "step": 120, "steps": 200, "loss": 1.234, "seconds": 9.0, "tokens_per_s": 5100.4, "budget": 0.6}
 
 
 class Terminal(io.StringIO):
@@ -26,21 +21,25 @@ class Terminal(io.StringIO):
 
 
 def _record(run, status, reason=None):
-    record = unreached(run, status, reason, "2026-01-01T00:00:00+00:00")
+    record = unreached(run, status, reason)
     if status is Status.OK:
         record.evaluation = Evaluation(Scores(4, 0.5534, {"accuracy": Metric(0.482, 1, True)}))
     return record
 
 
 def _show(view: View, runs) -> None:
-    with view.sweep(total=2, done=7):
-        view.start(runs[0])
-        view.event({"event": "phase", "name": "load"})
-        view.event(STEP)
-        view.event({"event": "evaluate", "done": 3, "of": 4, "split": "test"})
-        view.end(_record(runs[0], Status.OK))
-        view.start(runs[1])
-        view.end(_record(runs[1], Status.CRASHED, "killed by SIGSEGV\nand more"))
+    progress = Progress(total=2, before=7)
+    with view.sweep(progress):
+        for run, status, reason in ((runs[0], Status.OK, None), (runs[1], Status.CRASHED, "killed by SIGSEGV\nmore")):
+            view.start(run)
+            row = Row(run.run_id(), time.monotonic())
+            row.take({"event": "phase", "name": "train"})
+            row.take(STEP)
+            progress.rows = [row]
+            view.show(progress)
+            progress.rows, progress.ended[status] = [], 1
+            progress.seconds.append(30.0)
+            view.end(_record(run, status, reason), 30.0, progress)
 
 
 def test_plain_lines_where_there_is_no_terminal(make_run):
@@ -50,34 +49,78 @@ def test_plain_lines_where_there_is_no_terminal(make_run):
     assert stream.getvalue().splitlines() == [
         "7 runs are done already",
         "1/2 lora-tiny-llama-pydoc-s0  started",
-        f"1/2 {runs[0].run_id()}  ok  validation loss 0.553, accuracy 0.482  0:00, about 0:00 left",
+        f"1/2 {runs[0].run_id()}  ok  validation loss 0.553, accuracy 0.482  0:30, about 0:30 left",
         "2/2 prompt-tiny-llama-pydoc-s1  started",
-        f"2/2 {runs[1].run_id()}  crashed: killed by SIGSEGV  0:00",
+        f"2/2 {runs[1].run_id()}  crashed: killed by SIGSEGV  0:30",
     ]
 
 
-def test_a_terminal_has_a_live_line_and_the_same_lasting_ones(make_run, monkeypatch):
+def test_a_terminal_has_a_live_part_and_lasting_lines(make_run, monkeypatch):
     monkeypatch.setenv("COLUMNS", "150")
     monkeypatch.setenv("TERM", "xterm")
     runs = [make_run("lora"), make_run("prompt", seed=1)]
     stream = Terminal()
     view = open_view(stream)
     assert isinstance(view, LiveView)
-    with view.sweep(total=2, done=0):
-        view.start(runs[0])
-        view.event(STEP)
-        view._progress.refresh()
-        view.end(_record(runs[0], Status.OK))
-        view._progress.refresh()
-        shown = stream.getvalue()
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
-    assert "1/2 lora-tiny-llama-pydoc-s0 train 120/200  loss 1.23  5,100 tokens/s" in plain
-    assert f"1/2 {runs[0].run_id()}  ok  validation loss 0.553, accuracy 0.482  0:00, about 0:00 left\n" in plain
+    _show(view, runs)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue())
+    assert "7 of 9 done, 1 running, 1 queued" in plain
+    assert re.search(r"lora-tiny-llama-pydoc-s0  train 120/200  \S+ +loss 1.23  5,100 tokens/s", plain)
+    assert f"1/2 {runs[0].run_id()}  ok  validation loss 0.553, accuracy 0.482  0:30, about 0:30 left\n" in plain
+    assert "started" not in plain
 
 
-def test_steps_without_a_known_end():
-    assert doing(STEP | {"steps": None}) == "train 120  loss 1.23  5,100 tokens/s"
-    assert doing(STEP | {"loss": float("nan")}) == "train 120/200  loss nan  5,100 tokens/s"
+def _drawn(progress: Progress, width: int) -> list[str]:
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), width=width, force_terminal=False)
+    console.print(render(progress, width))
+    return console.file.getvalue().splitlines()
+
+
+def _busy() -> Progress:
+    long = Row("prefix-a-model-with-a-rather-long-name-summaries-s11-0123abcd", time.monotonic(), seconds=75.0)
+    long.take({"event": "phase", "name": "train"})
+    long.take(STEP | {"memory_bytes": 14 << 30})
+    short = Row("lora-tiny-llama-pydoc-s0-0123abcd", time.monotonic(), seconds=3.0, host_bytes=600 << 20)
+    return Progress(
+        total=40, before=3, ended={"ok": 10, "oom": 1, "crashed": 1}, rows=[long, short], seconds=[60.0] * 12
+    )
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_every_line_fits_the_terminal(width):
+    lines = _drawn(_busy(), width)
+    assert len(lines) == 3
+    assert all(len(line) <= width for line in lines)
+    assert "14 GiB" in lines[1]
+    assert "5,100 tok" in lines[1]
+    assert "train 120/200" in lines[1]
+    assert "starting" in lines[2]
+    assert "600 MiB" in lines[2]
+
+
+def test_the_sweep_in_a_line():
+    assert heading(_busy()).startswith("15 of 43 done, 2 of them failed, 2 running, 26 queued, about ")
+    waiting = Progress(total=1, waiting_for="the CPU is in use")
+    assert heading(waiting) == "0 of 1 done, 0 running, 1 queued, waiting: the CPU is in use"
+
+
+def test_the_steps_of_a_budget_in_seconds_have_no_known_end():
+    row = Row("x", time.monotonic())
+    row.take({"event": "phase", "name": "train"})
+    row.take(STEP | {"steps": None, "loss": float("nan")})
+    assert (row.step, row.steps, row.share) == (120, None, 0.6)
+    (_, line) = _drawn(Progress(total=1, rows=[row]), 120)
+    assert "train 120 " in line
+    assert "loss nan" in line
+
+
+def test_evaluation_is_told_by_split():
+    row = Row("x", time.monotonic())
+    row.take({"event": "phase", "name": "evaluate"})
+    row.take({"event": "evaluate", "done": 3, "of": 4, "split": "test"})
+    assert (row.phase, row.step, row.steps, row.share) == ("evaluate test", 3, 4, 0.75)
 
 
 def test_a_failure_is_told_with_its_phase(make_run):
@@ -91,17 +134,9 @@ def test_duration(seconds, text):
     assert duration(seconds) == text
 
 
-def test_the_time_left_is_that_of_the_runs_before(make_run, monkeypatch):
-    now = iter([0.0, 30.0, 30.0, 120.0])
-    monkeypatch.setattr("bench.launch.view.time.monotonic", lambda: next(now))
-    stream = io.StringIO()
-    view = View(stream)
-    with view.sweep(total=4, done=1):
-        for seed in range(2):
-            run = make_run(seed=seed)
-            view.start(run)
-            view.end(_record(run, Status.OK))
-    lines = stream.getvalue().splitlines()
-    assert lines[0] == "1 run is done already"
-    assert lines[2].endswith("0:30, about 1:30 left")
-    assert lines[4].endswith("1:30, about 2:00 left")
+def test_the_time_left_counts_what_runs_at_once():
+    now = time.monotonic()
+    progress = Progress(total=6, ended={"ok": 2}, seconds=[60.0, 120.0], rows=[Row("a", now - 30), Row("b", now - 200)])
+    assert progress.queued == 2
+    assert progress.left_s() == pytest.approx((2 * 90 + 60 + 0) / 2, abs=1)
+    assert Progress(total=3).left_s() is None

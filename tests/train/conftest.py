@@ -89,7 +89,9 @@ def fit(adapted: Callable[..., Any], make_run: Callable[..., Run], tmp_path: Pat
         **settings: Any,
     ) -> Fitted:
         run = make_run(method, **settings)
-        log, events = tmp_path / f"{len(list(tmp_path.iterdir()))}.jsonl", []
+        folder, events = tmp_path / f"{len(list(tmp_path.iterdir()))}", []
+        folder.mkdir()
+        log = folder / store.STEPS
         _, tokenizer = base = adapted(architecture, None)
         dataset = loop.rows(run, rows, tokenizer)
         if reference:
@@ -97,7 +99,7 @@ def fit(adapted: Callable[..., Any], make_run: Callable[..., Run], tmp_path: Pat
         model, _ = adapted(architecture, method, noise=0.0)
         prepare(model)
         try:
-            training = loop.train(run, model, tokenizer, dataset, run.train.precision, "cpu", log, events.append)
+            training = loop.train(run, model, tokenizer, dataset, run.train.precision, "cpu", folder, events.append)
         finally:
             start.lines = store.read_lines(log) if log.exists() else []
         return Fitted(run, model, training, start.lines, events)

@@ -77,9 +77,7 @@ def test_training_lowers_the_loss_and_counts_what_it_saw(kind, adapted, make_run
     model: Any = t5() if kind == "seq2seq" else bert(len(choices))
     run = make_run(Full(learning_rate=3e-3), steps=60)
     rows = loop.rows(run, examples, tokenizer, kind, choices)
-    found: Training = loop.train(
-        run, model, tokenizer, rows, "float32", "cpu", tmp_path / "steps.jsonl", lambda event: None, kind
-    )
+    found: Training = loop.train(run, model, tokenizer, rows, "float32", "cpu", tmp_path, lambda event: None, kind)
     assert found.final_loss < 0.9 * found.first_loss
     assert found.examples == 240
     if kind == "classifier":

@@ -8,6 +8,7 @@ import pytest
 from bench.data.tokens import PadRight, tokenise
 from bench.records import store
 from bench.train.meter import Diverged
+from bench.train.trainers import SftTrainer
 from methods.dpo import Dpo
 from methods.lora import Lora
 
@@ -103,14 +104,34 @@ def test_progress_is_told_at_the_first_step_every_few_and_the_last(fit):
 
 
 def test_a_loss_that_is_not_finite_ends_the_training_and_keeps_its_steps(fit):
-    with pytest.raises(Diverged, match=r"^the loss became nan at step 5$"):
-        fit(Lora(learning_rate=1e20), steps=30)
-    assert [line["step"] for line in fit.lines] == [1, 2, 3, 4, 5]
+    with pytest.raises(Diverged, match=r"^the loss became nan at step 2$"):
+        fit(Lora(learning_rate=1e20), steps=30, log_every=100)
+    assert [line["step"] for line in fit.lines] == [1, 2]
     assert fit.lines[0]["loss"] > 0
     assert fit.lines[-1]["loss"] == store.NON_FINITE[0]
 
 
-def test_divergence_in_the_last_step_is_not_missed(fit):
-    with pytest.raises(Diverged, match=r" at step 4$"):
-        fit(Lora(learning_rate=1e20), steps=4, log_every=100)
-    assert len(fit.lines) == 4
+def test_a_loss_that_explodes_ends_the_training(fit, monkeypatch):
+    scale = iter([1.0, 1.0, *[40.0] * 30])
+    compute = SftTrainer.compute_loss
+    monkeypatch.setattr(SftTrainer, "compute_loss", lambda *args, **kwargs: compute(*args, **kwargs) * next(scale))
+    with pytest.raises(Diverged, match=r"^the loss exploded: .* up to step 10 \(train\.explosion=20\)$"):
+        fit(Lora(learning_rate=1e-6), steps=30, explosion=20)
+    assert len(fit.lines) == 10
+
+
+def test_a_loss_that_is_high_for_a_moment_or_near_nothing_goes_on(fit, monkeypatch):
+    scale = iter([0.001, *[0.05] * 10, 90.0, *[0.05] * 10])  # fifty times the first, but nothing to speak of
+    compute = SftTrainer.compute_loss
+    monkeypatch.setattr(SftTrainer, "compute_loss", lambda *args, **kwargs: compute(*args, **kwargs) * next(scale))
+    assert fit(Lora(learning_rate=1e-6), steps=22, explosion=70).training.steps == 22
+
+
+def test_every_step_is_written_when_it_is_done(fit, tmp_path):
+    written = []
+
+    def look(*_: object) -> None:
+        written.append(sum(len(store.read_lines(path)) for path in tmp_path.rglob(store.STEPS)))
+
+    fit(Lora(), steps=4, log_every=100, prepare=lambda model: model.register_forward_pre_hook(look))
+    assert written == [0, 1, 2, 3]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.launch import supervise
+from bench.launch import running
+from bench.launch import sweep as sweeps
 from bench.launch.sweep import folder_of
 from bench.records import store
 from bench.records.schema import Status
@@ -46,8 +47,8 @@ def test_a_good_run_leaves_its_own_record_and_its_events_arrive(go, make_run, vi
     (record,) = go([run], "ok")
     assert record.status is Status.OK
     assert record == store.read(folder_of(run) / store.RECORD)
-    assert [event["event"] for event in view.events] == ["phase", "step", "evaluate"]
-    assert view.events[1]["loss"] == 1.5
+    assert [event["event"] for event in view.events] == ["started", "phase", "step", "evaluate"]
+    assert view.events[2]["loss"] == 1.5
 
 
 @pytest.mark.parametrize("start", ["forkserver", "spawn"])
@@ -73,7 +74,7 @@ def test_an_exception_is_told_with_the_end_of_the_log(go, make_run, start):
     ],
 )
 def test_a_child_without_a_record_gets_one(go, make_run, monkeypatch, worker, reason, phase):
-    monkeypatch.setattr(supervise, "_oom_kills", lambda: 7)
+    monkeypatch.setattr(running, "_oom_kills", lambda: 7)
     run = make_run("lora", seed=3)
     (_, record) = go([run], worker)
     assert (record.status, record.failed_phase) == (Status.CRASHED, phase)
@@ -91,7 +92,7 @@ def test_a_crash_in_native_code_leaves_the_python_stack_in_the_log(go, make_run)
 
 def test_a_kill_that_the_kernel_counts_is_out_of_memory(go, make_run, monkeypatch):
     counts = iter([0, 1])
-    monkeypatch.setattr(supervise, "_oom_kills", lambda: next(counts))
+    monkeypatch.setattr(running, "_oom_kills", lambda: next(counts))
     (record,) = go([make_run()], "killed")
     assert (record.status, record.reason) == (Status.OOM, "killed by the kernel: out of host memory")
 
@@ -127,39 +128,41 @@ def test_all_output_goes_to_the_log(go, make_run, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def _interrupt() -> None:
-    raise KeyboardInterrupt
+def _press_ctrl_c() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_ctrl_c_lets_the_child_write_its_record_and_ends_the_sweep(go, make_run, view):
-    view.react = _interrupt
+    view.react = _press_ctrl_c
     runs = [make_run("lora"), make_run("prompt")]
     (record,) = go(runs, "hangs_politely")
     assert (record.method, record.status, record.reason) == ("base", Status.INTERRUPTED, "stopped by the user")
     assert view.interrupted
     assert not folder_of(runs[0]).exists()
+    assert view.text.getvalue().splitlines()[-1] == (
+        "stopped: 1 of 3 runs are done or were at work; type the same command again to go on"
+    )
 
 
-def test_ctrl_c_on_a_stubborn_child_ends_it_after_the_grace_period(go, make_run, view):
-    view.react = _interrupt
-    (record,) = go([make_run()], "hangs_stubbornly", grace=0.5)
+def test_ctrl_c_on_a_stubborn_child_ends_it_after_a_while(go, make_run, view, monkeypatch):
+    monkeypatch.setattr(sweeps, "FINISH", 0.5)
+    view.react = _press_ctrl_c
+    (record,) = go([make_run()], "hangs_stubbornly")
     assert (record.status, record.reason) == (Status.INTERRUPTED, "stopped by Ctrl-C")
 
 
-def test_a_second_ctrl_c_does_not_wait(go, make_run, view, monkeypatch):
-    view.react = _interrupt
-    stop = supervise.Child.stop
-
-    def impatient(self, grace):
+def test_a_second_ctrl_c_does_not_wait(go, make_run, view):
+    def press_twice() -> None:
+        _press_ctrl_c()
         signal.setitimer(signal.ITIMER_REAL, 0.3)
-        stop(self, grace)
 
-    monkeypatch.setattr(supervise.Child, "stop", impatient)
-    before = signal.signal(signal.SIGALRM, signal.default_int_handler)  # as SIGINT would come, from outside
+    view.react = press_twice
+    before = signal.signal(signal.SIGALRM, lambda *_: _press_ctrl_c())
     began = time.monotonic()
     try:
-        (record,) = go([make_run()], "hangs_stubbornly", grace=60.0)
+        (record,) = go([make_run()], "hangs_stubbornly")
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert record.status is Status.INTERRUPTED
     assert time.monotonic() - began < 20
