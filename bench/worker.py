@@ -101,6 +101,7 @@ def _carry_out(run: Run, folder: Path, record: Record, send: Send, attempt: Atte
     record.environment = environment(device, hardware=folder.parent.name)
     info = load.info(run.model, device, run.train.gradient_checkpointing)
     reason = too_long(run, info) or (run.method.supports(info) if run.method is not None else None)
+    reason = reason or (unsharded(run, device) if ranks.sharded() else None)
     if reason is not None:
         raise Unsupported(reason)
     if ranks.rank() == 0:
@@ -119,7 +120,7 @@ def _carry_out(run: Run, folder: Path, record: Record, send: Send, attempt: Atte
     if ranks.rank() > 0 and not ranks.sharded():
         return  # the first process has the whole model, and evaluates it
     job.evaluate(model, tokenizer, data)
-    if run.method is not None:
+    if run.method is not None and not ranks.sharded():
         job.save(model)
 
 
@@ -237,7 +238,7 @@ class Job:
     def save(self, model: nn.Module) -> None:
         """Write the trained weights for their size, and keep them if asked to."""
         with self.phase("save"):
-            if self.run.launch.keep_adapter and ranks.rank() == 0:
+            if self.run.launch.keep_adapter:
                 self.record.checkpoint_bytes = checkpoint.save(model, self.folder / "adapter")
             else:
                 with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
@@ -251,6 +252,15 @@ def too_long(run: Run, info: ModelInfo) -> str | None:
         return None
     front = f" and {extra} virtual tokens" if extra else ""
     return f"{info.name} has {info.positions} positions, too few for task.max_length={run.task.max_length}{front}"
+
+
+def unsharded(run: Run, device: str) -> str | None:
+    """None, or the reason why accelerate cannot shard the model here."""
+    if device != "cuda":
+        return "accelerate shards models (FSDP, DeepSpeed) on GPUs alone"
+    if run.train.save_every:
+        return "train.save_every cannot save a sharded model (FSDP, DeepSpeed)"
+    return None
 
 
 def _is_out_of_memory(error: Exception) -> bool:

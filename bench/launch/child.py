@@ -41,6 +41,7 @@ class Work:
         target: the worker, as `module:function`.
         preload: the module to import before it, which the fork server has imported already.
         environment: variables to set first.
+        accelerate: file of `accelerate config`, whose settings become variables too; empty: none.
         heap_bytes: limit on what the process may allocate; 0: none.
         locks: held as long as the child lives.
     """
@@ -51,6 +52,7 @@ class Work:
     target: str
     preload: str
     environment: dict[str, str]
+    accelerate: str
     heap_bytes: int
     locks: list[Lock]
 
@@ -80,6 +82,8 @@ def main(work: Work, channel: socket.socket) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # the parent blocked it while it started us
     os.environ.update(work.environment)
+    if work.accelerate:
+        os.environ.update(_accelerate(work.accelerate))
     _limit_memory(work.heap_bytes)
     importlib.import_module(work.preload)
     _resolve(work.target)(pickle.loads(work.run), work.folder, send)
@@ -97,6 +101,19 @@ def _limit_memory(heap_bytes: int) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (heap_bytes, heap_bytes))
     with contextlib.suppress(OSError):  # Linux alone has it
         Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def _accelerate(file: str) -> dict[str, str]:
+    """What `accelerate launch --config_file` would set, but for what the run itself says: processes and precision."""
+    from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+    from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
+
+    asked = launch_command_parser().parse_args(["--config_file", file, "--num_processes", "2", "tunebench"])
+    asked, defaults, _ = _validate_launch_command(asked)
+    asked.deepspeed_fields_from_accelerate_config = ",".join(defaults.deepspeed_config)
+    found = prepare_deepspeed_cmd_env(asked)[1] if asked.use_deepspeed else prepare_multi_gpu_env(asked)
+    ours = ("ACCELERATE_MIXED_PRECISION", "CUDA_VISIBLE_DEVICES", "MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE")
+    return {key: value for key, value in found.items() if key not in ours and os.environ.get(key) != value}
 
 
 def _redirect_output(log: Path) -> None:

@@ -5,10 +5,9 @@ Two runs on one device disturb each other's timing and memory, so a device is le
 """
 
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-
-import platformdirs
 
 from bench.config import Run
 from bench.launch.gpus import Gpu, gpus
@@ -108,7 +107,9 @@ def uses_gpus(run: Run) -> bool:
 
 def locks_folder() -> Path:
     """Where this user's locks on devices are: on this machine, in memory if the system offers that."""
-    return Path(os.environ.get(LOCKS) or platformdirs.user_runtime_path("tunebench"))
+    given = os.environ.get(LOCKS)
+    runtime = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+    return Path(given) if given else Path(runtime) / f"tunebench-{os.getuid()}"
 
 
 def first_gpu(run: Run) -> str | None:

@@ -20,7 +20,8 @@ from typing import Any
 from bench.config import Run
 from bench.launch import child
 from bench.launch.locks import Lock
-from bench.launch.memory import descendants, resident
+from bench.launch.memory import GIB, descendants, resident
+from bench.measure.environment import cpu_cores
 
 CHUNK = 1 << 20  # bytes read from a channel at once
 
@@ -107,15 +108,16 @@ def start(
     """
     count = 1 if run.method is None else run.launch.processes
     together = rendezvous(count) if count > 1 else {}
-    heap = int(run.launch.memory * (1 << 30)) // count if not environment else 0
+    heap = int(run.launch.memory * GIB) // count if not environment else 0
     started: list[Process] = []
     try:
         for rank in range(count):
             ranked = {"RANK": str(rank), "LOCAL_RANK": str(rank)} if count > 1 else {}
             log = child.LOG if rank == 0 else f"worker.{rank}.log"
             work = child.Work(
-                pickle.dumps(run), folder, log, target, preload, environment | together | ranked, heap, locks
-            )
+                pickle.dumps(run), folder, log, target, preload, environment | together | ranked,
+                run.launch.accelerate, heap, locks,
+            )  # fmt: skip
             started.append(Process(rank, run.launch.start, work))
     except BaseException:
         for process in started:
@@ -134,6 +136,7 @@ def rendezvous(count: int) -> dict[str, str]:
         "LOCAL_WORLD_SIZE": str(count),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
+        "OMP_NUM_THREADS": str(max(1, cpu_cores() // count)),
     }
 
 

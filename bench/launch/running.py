@@ -141,16 +141,14 @@ class Running:
         return record
 
     def _written_here(self, elsewhere: Record | None) -> Record:
+        if elsewhere is not None:
+            elsewhere.reason = f"in another of {len(self.processes)} processes: {elsewhere.reason}"
+            return elsewhere
         record = self._snapshot or unreached(self.run, Status.CRASHED, "", self._started_at)
         record.history = Attempt.read(self.folder).history
         record.finished_at, record.failed_phase = _now(), self._phase
-        if elsewhere is not None:
-            record.status, record.traceback = elsewhere.status, elsewhere.traceback
-            record.failed_phase = elsewhere.failed_phase
-            record.reason = f"in another of {len(self.processes)} processes: {elsewhere.reason}"
-        else:
-            record.status, record.reason = self.verdict or self._cause()
-        if self._phase is not None and self._peak:
+        record.status, record.reason = self.verdict or self._cause()
+        if record.status is Status.OOM and self._phase is not None and self._peak:
             seconds = time.monotonic() - self._phase_began
             record.phases.append(Phase(self._phase, seconds, "resident", self._peak, peak_resident_bytes=self._peak))
         return record

@@ -20,7 +20,12 @@ from bench.data.tokens import IGNORED
 
 
 def inner_model(model: nn.Module) -> PreTrainedModel:
-    """The transformers model inside a peft wrapper, adapters in its layers staying active, or the model itself."""
+    """The transformers model inside wrappers, peft's and those for several processes, or the model itself.
+
+    Adapters in its layers stay active.
+    """
+    while not isinstance(model, PreTrainedModel | PeftModel) and isinstance(getattr(model, "module", None), nn.Module):
+        model = model.module
     return cast(PreTrainedModel, model.get_base_model() if isinstance(model, PeftModel) else model)
 
 

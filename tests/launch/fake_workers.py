@@ -1,6 +1,7 @@
 """Workers that end in every way a child can; each takes what `bench.worker.work` takes. Imports nothing heavy."""
 
 import ctypes
+import json
 import os
 import signal
 import subprocess
@@ -102,3 +103,11 @@ def loud(run, folder, send):
     os.write(2, b"from C\n")
     subprocess.run([sys.executable, "-c", "print('from a child')"], check=True)
     return write(run, folder, Status.OK)
+
+
+def tells_environment(run, folder, send):
+    """The variables of every process of the run."""
+    rank = os.environ.get("RANK", "0")
+    (folder / f"environment.{rank}.json").write_text(json.dumps(dict(os.environ)))
+    if rank == "0":
+        return write(run, folder, Status.OK)

@@ -12,7 +12,15 @@ from bench.launch.running import unreached
 from bench.launch.view import View, duration, open_view, outcome
 from bench.records.schema import Evaluation, Metric, Scores, Status
 
-STEP = {"event": "step", "step": 120, "steps": 200, "loss": 1.234, "seconds": 9.0, "tokens_per_s": 5100.4, "budget": 0.6}
+STEP = {
+    "event": "step",
+    "step": 120,
+    "steps": 200,
+    "loss": 1.234,
+    "seconds": 9.0,
+    "tokens_per_s": 5100.4,
+    "budget": 0.6,
+}
 
 
 class Terminal(io.StringIO):
