@@ -9,6 +9,7 @@ tunebench compares ways of fine-tuning a language model under one train and eval
 
   tunebench sweep [KEY=VALUE ...]     the comparison: all methods on the embedded model and task, table at the end
   tunebench run   [KEY=VALUE ...]     one run
+  tunebench status [RESULTS]          how far the sweeps are that run now, from another terminal;  --watch
   tunebench table [RESULTS ...]       tables from finished runs: terminal, md, csv, html, latex, json
   tunebench methods | models | tasks | hardware       what there is;  models --matrix: which method runs on which
   tunebench data inspect|clean|convert FILE           look at data, clean it, write it in another format
@@ -35,6 +36,10 @@ def main() -> int:
         from bench.report.cli import main as table
 
         return table(arguments)
+    if command == "status":
+        from bench.status import main as status
+
+        return status(arguments)
     if command in ("methods", "models", "tasks", "hardware"):
         from bench import listing
 
@@ -59,7 +64,7 @@ def main() -> int:
         return app.main("sweep" if multirun else "run", [a for a in everything if a not in multirun])
     from bench.method import did_you_mean
 
-    known = ("run", "sweep", "table", "methods", "models", "tasks", "hardware", "data", "new-method")
+    known = ("run", "sweep", "status", "table", "methods", "models", "tasks", "hardware", "data", "new-method")
     print(f"there is no command {command!r}{did_you_mean(command, known)}", file=sys.stderr)
     return 2
 

@@ -44,6 +44,7 @@ PARENT = {
     "bench.launch",
     "bench.listing",
     "bench.scaffold",
+    "bench.status",
     "bench.sweep",
 }
 CHILD = {"bench.worker", "bench.contract"}

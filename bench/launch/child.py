@@ -20,6 +20,7 @@ import sys
 import threading
 from dataclasses import dataclass
 from io import TextIOWrapper
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,7 @@ class Sender:
 def main(work: Work, channel: socket.socket) -> None:
     """Do `work` in this process; `channel` leads to the parent."""
     os.setsid()
+    _leave_fork_server()
     _die_with_parent()
     _redirect_output(work.folder / work.log)
     threading.Thread(target=_obey, args=(channel,), name="command-channel", daemon=True).start()
@@ -87,6 +89,14 @@ def main(work: Work, channel: socket.socket) -> None:
     _limit_memory(work.heap_bytes)
     importlib.import_module(work.preload)
     _resolve(work.target)(pickle.loads(work.run), work.folder, send)
+
+
+def _leave_fork_server() -> None:
+    """Close what keeps the fork server alive, so that it ends with the parent even if this process is stopped then."""
+    server = forkserver._forkserver  # type: ignore[attr-defined]
+    if server._forkserver_alive_fd is not None:
+        os.close(server._forkserver_alive_fd)
+        server._forkserver_alive_fd = server._forkserver_address = None
 
 
 def _die_with_parent() -> None:

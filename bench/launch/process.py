@@ -17,12 +17,15 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnC
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from bench.config import Run
 from bench.launch import child
 from bench.launch.locks import Lock
 from bench.launch.memory import GIB, descendants, resident
 from bench.measure.environment import cpu_cores
 
+MARK = "TUNEBENCH_RUN"  # variable that every program which a run starts inherits
 CHUNK = 1 << 20  # bytes read from a channel at once
 
 
@@ -82,14 +85,10 @@ class Process:
             self._channel.send(child.STOP)
 
     def kill(self) -> None:
-        """Kill it and what it has started, if anything is left of them."""
-        below = self.descendants() if self.exitcode is None else []
+        """Kill it and its process group, if anything is left of them."""
         self._process.kill()
         with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS answers EPERM for a zombie
             os.killpg(self.pid, signal.SIGKILL)
-        for pid in below:  # in sessions of their own
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
 
     def close(self) -> None:
         """Kill it and let go of everything."""
@@ -98,16 +97,24 @@ class Process:
         self._channel.close()
 
 
+def kill_marked(mark: str) -> None:
+    """Kill the programs that a run has started in sessions of their own, which outlive it; `mark` names the run."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):  # it has just ended, or is somebody else's
+            if process.environ().get(MARK) == mark:
+                process.kill()
+
+
 def start(
-    run: Run, folder: Path, environment: dict[str, str], locks: list[Lock], target: str, preload: str
+    run: Run, folder: Path, mark: str, environment: dict[str, str], locks: list[Lock], target: str, preload: str
 ) -> list[Process]:
-    """Start the processes of a run; each holds `locks` as long as it lives.
+    """Start the processes of a run, marked with `mark`; each holds `locks` as long as it lives.
 
     Raises:
         OSError, EOFError: the system refuses another process, or the fork server is gone.
     """
     count = 1 if run.method is None else run.launch.processes
-    together = rendezvous(count) if count > 1 else {}
+    common = {MARK: mark} | environment | (rendezvous(count) if count > 1 else {})
     heap = int(run.launch.memory * GIB) // count if not environment else 0
     started: list[Process] = []
     try:
@@ -115,7 +122,7 @@ def start(
             ranked = {"RANK": str(rank), "LOCAL_RANK": str(rank)} if count > 1 else {}
             log = child.LOG if rank == 0 else f"worker.{rank}.log"
             work = child.Work(
-                pickle.dumps(run), folder, log, target, preload, environment | together | ranked,
+                pickle.dumps(run), folder, log, target, preload, common | ranked,
                 run.launch.accelerate, heap, locks,
             )  # fmt: skip
             started.append(Process(rank, run.launch.start, work))

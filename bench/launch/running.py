@@ -13,13 +13,14 @@ from typing import Any
 from bench import __version__
 from bench.config import Run, to_dict
 from bench.launch.memory import GIB, limit_bytes, resident
-from bench.launch.process import Process
+from bench.launch.process import Process, kill_marked
 from bench.launch.progress import Row
 from bench.records import store
 from bench.records.attempt import Attempt
 from bench.records.schema import Phase, Record, Status
 
 LOG_LINES = 5  # of the log's end that go into the record
+LOG_KEPT = 1 << 20  # bytes at either end of a log
 LOG_TAIL = 1 << 16  # bytes of it that are looked at
 GRANDCHILDREN = 10  # looks at a process's memory between two at what it has started, which is dearer
 VMSTAT = Path("/proc/vmstat")
@@ -34,8 +35,9 @@ class Running:
         verdict: why it was told to stop, once it was.
     """
 
-    def __init__(self, run: Run, folder: Path, processes: list[Process]) -> None:
+    def __init__(self, run: Run, folder: Path, processes: list[Process], mark: str) -> None:
         self.run, self.folder, self.processes = run, folder, processes
+        self._mark = mark
         self.row = Row(run.run_id(), time.monotonic())
         self.verdict: tuple[Status, str] | None = None
         self._phase: str | None = None
@@ -80,6 +82,7 @@ class Running:
         """Leave no process behind."""
         for process in self.processes:
             process.close()
+        kill_marked(self._mark)
 
     def _take(self, process: Process, event: dict[str, Any]) -> None:
         self._heard = time.monotonic()
@@ -138,6 +141,8 @@ class Running:
             (record.status, record.reason), own = self.verdict, False
         if not own:
             _write(record, self.folder)
+        for process in self.processes:
+            _shorten(process.log)
         return record
 
     def _written_here(self, elsewhere: Record | None) -> Record:
@@ -204,6 +209,19 @@ def _write(record: Record, folder: Path) -> None:
         except OSError as error:
             record.status = Status.FAILED
             record.reason = f"the record cannot be written: {error}\n{record.reason or ''}".strip()
+
+
+def _shorten(log: Path) -> None:
+    """Keep the beginning and the end of a log that is too long for anybody to read."""
+    with contextlib.suppress(OSError):
+        size = log.stat().st_size
+        if size > 2 * LOG_KEPT:
+            with log.open("r+b") as file:
+                file.seek(size - LOG_KEPT)
+                end = file.read()
+                file.seek(LOG_KEPT)
+                file.write(f"\n[{size - 2 * LOG_KEPT:,} bytes are left out here]\n".encode() + end)
+                file.truncate()
 
 
 def _oom_kills() -> int:

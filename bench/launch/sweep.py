@@ -5,6 +5,7 @@ time from the runs that are measured, and nothing interrupts it in the middle of
 """
 
 import contextlib
+import os
 from multiprocessing import connection
 from typing import Any
 
@@ -95,7 +96,7 @@ class Sweep:
         blocked = self._start_what_can()
         if not self._running and not self._due:
             return
-        sources = [self._signals.source]
+        sources: list[Any] = [self._signals.source]
         for _, running, _, _ in self._running.values():
             sources += [source for process in running.processes for source in process.sources()]
         connection.wait(sources, POLL if blocked else HEARTBEAT)
@@ -155,12 +156,12 @@ class Sweep:
                     lease.release()
 
     def _begin(self, job: Job, lock: Lock, lease: Lease) -> Running:
-        locks = [lock, *lease.locks]
+        locks, mark = [lock, *lease.locks], f"{job.run_id}-{os.getpid()}"
         try:
-            processes = start(job.run, job.folder, lease.environment, locks, self._worker, self._preload)
-            return Running(job.run, job.folder, processes)
+            processes = start(job.run, job.folder, mark, lease.environment, locks, self._worker, self._preload)
+            return Running(job.run, job.folder, processes, mark)
         except (OSError, EOFError) as error:  # the fork server is gone, or the system refuses another process
-            running = Running(job.run, job.folder, [])
+            running = Running(job.run, job.folder, [], mark)
             reason = f"the process could not be started: {type(error).__name__}: {error}"
             running.verdict = (Status.CRASHED, reason)
             return running

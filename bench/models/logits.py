@@ -24,9 +24,10 @@ def inner_model(model: nn.Module) -> PreTrainedModel:
 
     Adapters in its layers stay active.
     """
-    while not isinstance(model, PreTrainedModel | PeftModel) and isinstance(getattr(model, "module", None), nn.Module):
-        model = model.module
-    return cast(PreTrainedModel, model.get_base_model() if isinstance(model, PeftModel) else model)
+    inner: Any = model
+    while not isinstance(inner, PreTrainedModel | PeftModel) and isinstance(getattr(inner, "module", None), nn.Module):
+        inner = inner.module
+    return cast(PreTrainedModel, inner.get_base_model() if isinstance(inner, PeftModel) else inner)
 
 
 @contextmanager

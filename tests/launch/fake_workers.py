@@ -111,3 +111,12 @@ def tells_environment(run, folder, send):
     (folder / f"environment.{rank}.json").write_text(json.dumps(dict(os.environ)))
     if rank == "0":
         return write(run, folder, Status.OK)
+
+
+def family_takes_memory(run, folder, send):
+    """Little itself, but together with the programs that it starts more than it may."""
+    send({"event": "phase", "name": "train"})
+    hold = "import time; hog = b'x' * (150 << 20); time.sleep(60)"
+    programs = [subprocess.Popen([sys.executable, "-c", hold]) for _ in range(2)]
+    for program in programs:
+        program.wait()

@@ -1,21 +1,32 @@
 """The real worker with something wrong in it: each function takes what `bench.worker.work` takes.
 
-What goes wrong depends on the file `fault.txt` beside the runs: words, such as a phase. Runs of methods that it
-does not name (`only=...`) are left alone.
+What goes wrong, and in the runs of which method, stands in the file `fault.txt` beside the runs; without it nothing
+does.
 """
 
+import ctypes
+import errno
+import itertools
 import os
+import shutil
 import signal
+import subprocess
+import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
 
+import bench.train.meter
 from bench import worker
 from bench.method import Method
 from bench.records import store
 from bench.train.trainers import SftTrainer
+
+LEAKED = "a program that a plugin has left behind"
+leaked: list[Any] = []
 
 
 def fault(folder: Path) -> list[str]:
@@ -45,6 +56,11 @@ def _killed(folder):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _waits(folder):
+    (folder.parent / "stopped.pid").write_text(str(os.getpid()))
+    time.sleep(600)
+
+
 def _stopped(folder):
     (folder.parent / "stopped.pid").write_text(str(os.getpid()))
     os.kill(os.getpid(), signal.SIGSTOP)
@@ -61,14 +77,13 @@ def _host_memory(folder):
 
 
 def _removed(folder):
-    import shutil
-
     shutil.rmtree(folder.parent.parent)  # all results
 
 
 DEEDS = {
     "kill": _killed,
     "stop": _stopped,
+    "hang": _waits,
     "oom": _out_of_memory,
     "hog": _host_memory,
     "remove": _removed,
@@ -111,16 +126,11 @@ def _prints():
 
 
 def _leaks():
-    for _ in range(50):
-        (Path("/proc/self/fd") if Path("/proc/self/fd").exists() else Path("/")).stat()
-        os.dup(0)
-    import subprocess
-    import sys
-    import threading
-
-    threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
-    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
-    Path(os.environ["LEAK_PID_FILE"]).write_text(str(sleeper.pid))
+    """File descriptors, a thread, memory, and a program in a session of its own."""
+    leaked.append([os.dup(2) for _ in range(100)])
+    leaked.append(torch.ones(8 << 20))
+    threading.Thread(target=time.sleep, args=(600,)).start()  # no daemon: it would keep the interpreter alive
+    subprocess.Popen([sys.executable, "-c", f"import time; {LEAKED!r}; time.sleep(600)"], start_new_session=True)
 
 
 def _prints_a_record():
@@ -129,8 +139,6 @@ def _prints_a_record():
 
 
 def _segfault():
-    import ctypes
-
     ctypes.string_at(0)
 
 
@@ -192,15 +200,11 @@ def disk_full(run, folder, send):
 
 
 def _fill():
-    import errno
-
     def refuse(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     store.replace = refuse
     store.append_line = refuse
-    import bench.train.meter
-
     bench.train.meter.append_line = refuse
 
 
@@ -221,4 +225,11 @@ def second_process(run, folder, send):
 def sharded(run, folder, send):
     """As with a file of `accelerate config` that asks for FSDP."""
     os.environ["ACCELERATE_USE_FSDP"] = "true"
+    return untouched(run, folder, send)
+
+
+def clock_goes_back(run, folder, send):
+    """The wall clock is an hour earlier each time it is asked."""
+    hours = itertools.count()
+    worker._now = lambda: f"2026-01-01T{23 - next(hours):02}:00:00+00:00"
     return untouched(run, folder, send)

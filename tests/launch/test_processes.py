@@ -1,4 +1,4 @@
-"""Several processes that train one run together, on a CPU with gloo: the same losses, one record, no one left behind."""
+"""Several processes that train one run together, on a CPU with gloo: the same losses, one record, nobody left."""
 
 import json
 from pathlib import Path
