@@ -37,22 +37,19 @@ class Lease:
 
 
 class Devices:
-    """The devices of a sweep.
+    """The devices of a sweep, of which `run` is any; its `hardware` and `launch` count.
 
     Attributes:
         waiting_for: why the last `lease` gave none, in words.
+
+    Raises:
+        DeviceError: a device is not there, or is in use and shall not be waited for.
     """
 
     def __init__(self, run: Run) -> None:
-        """
-        Args:
-            run: any of the sweep; `hardware` and `launch` count.
-
-        Raises:
-            DeviceError: a device is not there, or is in use and shall not be waited for.
-        """  # noqa: D205, D212
         self._settings = run.launch
         self._keys = _gpu_keys(run) if uses_gpus(run) else []
+        self._names = {key: gpu.uuid for key in self._keys if (gpu := _find(key, gpus()))}  # one lock for both names
         self.waiting_for = ""
         if self._keys and run.launch.busy == "refuse":
             known = gpus()
@@ -60,7 +57,8 @@ class Devices:
             if not self._keys:
                 raise DeviceError(f"launch.busy=refuse: {self.waiting_for}")
         if self._keys and run.launch.processes > len(self._keys):
-            raise DeviceError(f"launch.processes={run.launch.processes} needs as many GPUs; there are {self._keys}")
+            there = ", ".join(self._keys)
+            raise DeviceError(f"launch.processes={run.launch.processes} needs as many GPUs; there are {there}")
 
     def lease(self, count: int) -> Lease | None:
         """Devices for one run of `count` processes; None while they are in use."""
@@ -83,7 +81,7 @@ class Devices:
 
     def _take(self, key: str) -> Lock | None:
         for slot in range(self._settings.per_device):
-            path = locks_folder() / f"{key}-{slot}.lock"
+            path = locks_folder() / f"{self._names.get(key, key)}-{slot}.lock"
             lock = Lock.take(path)
             if lock is not None:
                 return lock
@@ -122,12 +120,14 @@ def _gpu_keys(run: Run) -> list[str]:
     visible = [key.strip() for key in os.environ.get(VISIBLE, "").split(",") if key.strip()]
     allowed = visible or [gpu.index for gpu in known]
     for key in run.launch.devices:
-        if key not in allowed:
+        gpu = _find(key, known)
+        names = {key} if gpu is None else {gpu.index, gpu.uuid}
+        if names.isdisjoint(allowed):
             raise DeviceError(f"launch.devices: there is no GPU {key!r}; there are {', '.join(allowed)}")
     chosen = run.launch.devices or allowed
-    names = {gpu.name for key in chosen if (gpu := _find(key, known))}
-    if len(names) > 1 and run.launch.devices:
-        raise DeviceError(f"launch.devices must be GPUs of one model, got {', '.join(sorted(names))}")
+    models = {gpu.name for key in chosen if (gpu := _find(key, known))}
+    if len(models) > 1 and run.launch.devices:
+        raise DeviceError(f"launch.devices must be GPUs of one model, got {', '.join(sorted(models))}")
     first = _find(chosen[0], known)
     return [key for key in chosen if first is None or (gpu := _find(key, known)) is None or gpu.name == first.name]
 

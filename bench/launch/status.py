@@ -22,13 +22,13 @@ INTERVAL = 2.0  # seconds between two writings
 
 
 class StatusFile:
-    """The file of this process's sweep, from `with` to its end. A disk that refuses it is no reason to stop."""
+    """The file of this process's sweep, from `with` to its end. A disk that refuses it is no reason to stop.
+
+    Args:
+        hardware: the folder of the runs on this hardware.
+    """
 
     def __init__(self, hardware: Path) -> None:
-        """
-        Args:
-            hardware: the folder of the runs on this hardware.
-        """  # noqa: D205, D212
         self._path = hardware / FOLDER / f"{socket.gethostname()}-{os.getpid()}.json"
         self._lock: Lock | None = None
         self._written = float("-inf")

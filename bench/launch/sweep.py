@@ -120,7 +120,7 @@ class Sweep:
                 blocked = not self._start(job) or blocked
             except OSError as error:  # a full or read-only disk
                 self._due.remove(job)
-                self._close(job, unreached(job.run, Status.FAILED, f"cannot be written: {error}"), 0.0)
+                self._close(job, unreached(job.run, Status.FAILED, f"cannot be written: {error.strerror}: {error.filename}"), 0.0)
         if not blocked:
             self._progress.waiting_for, self._said = "", False
         return blocked

@@ -46,6 +46,10 @@ def raises_for_lora(run, folder, send):
     return raises(run, folder, send) if run.title() == "lora" else ok(run, folder, send)
 
 
+def raises_for_base(run, folder, send):
+    return raises(run, folder, send) if run.method is None else ok(run, folder, send)
+
+
 def exits(run, folder, send):
     os._exit(3)
 
@@ -120,3 +124,21 @@ def family_takes_memory(run, folder, send):
     programs = [subprocess.Popen([sys.executable, "-c", hold]) for _ in range(2)]
     for program in programs:
         program.wait()
+
+
+def fills_the_disk_for_lora(run, folder, send):
+    if run.title() != "lora":
+        return ok(run, folder, send)
+    with (folder / store.STEPS).open("wb") as file:
+        while True:
+            file.write(b"x" * 65536)
+            file.flush()
+
+
+def tells_where(run, folder, send):
+    """Which GPUs it sees, and from when to when."""
+    began = time.time()
+    time.sleep(0.4)
+    where = {"visible": os.environ.get("CUDA_VISIBLE_DEVICES"), "began": began, "ended": time.time()}
+    (folder / "where.json").write_text(json.dumps(where))
+    return write(run, folder, Status.OK)

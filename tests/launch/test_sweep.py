@@ -1,16 +1,24 @@
 """Which runs are due, in which order, and that two sweeps do not do the same run at once."""
 
+import json
 import multiprocessing
+import os
+import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from bench.launch.locks import Lock, holder
+from bench.launch.progress import Progress
+from bench.launch.queue import jobs
 from bench.launch.sweep import folder_of, with_bases
 from bench.records import store
 from bench.records.attempt import Attempt
 from bench.records.schema import Status
+from bench.status import main as status
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -133,3 +141,141 @@ def test_the_parent_imports_no_torch():
 def test_no_child_is_left(go, make_run):
     go([make_run("lora")], "ok")
     assert multiprocessing.active_children() == []
+
+
+def test_a_damaged_record_is_kept_out_of_the_way(go, make_run, view):
+    run = make_run()
+    go([run], "ok")
+    (folder_of(run) / store.RECORD).write_text("{")
+    go([run], "ok")
+    go([run], "ok")
+    aside = folder_of(run).parent / ".damaged" / f"{run.run_id()}-1"
+    assert (aside / store.RECORD).read_text() == "{"
+    assert f"it is now in {aside}" in view.text.getvalue()
+    assert [record.run_id for record in store.load([Path(run.results)])[0]] == [run.run_id()]
+
+
+def test_a_record_of_another_run_is_named_and_kept_out_of_the_way(go, make_run, view):
+    run, other = make_run(), make_run("lora")
+    go([other], "ok")
+    shutil.copytree(folder_of(other), folder_of(run), dirs_exist_ok=True)
+    assert go([run], "ok")[0].run_id == run.run_id()
+    assert f"is the record of another run, {other.run_id()}" in view.text.getvalue()
+
+
+def test_a_record_of_a_newer_version_is_left_alone(go, make_run, view):
+    runs = [make_run("lora"), make_run("prompt")]
+    go(runs, "ok")
+    path = folder_of(runs[0]) / store.RECORD
+    newer = path.read_text().replace('"schema_version": 1', '"schema_version": 99')
+    path.write_text(newer)
+    assert [record.method for record in go(runs, "raises")] == ["base", "prompt"]
+    assert path.read_text() == newer
+    assert f"left alone: {path}: has schema version 99; this tunebench reads up to 1" in view.text.getvalue()
+
+
+def test_a_record_that_is_cut_anywhere_is_noticed_and_done_again(go, make_run):
+    run = make_run()
+    go([run], "ok")
+    path = folder_of(run) / store.RECORD
+    whole = path.read_bytes()
+    for length in range(len(whole.rstrip())):
+        path.write_bytes(whole[:length])
+        with pytest.raises(store.DamagedRecord):
+            store.read(path)
+    for length in (0, 1, len(whole) // 2, len(whole.rstrip()) - 1):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(whole[:length])
+        assert go([run], "ok")[0].status is Status.OK
+        assert store.read(path).status is Status.OK
+
+
+RACER = """
+import sys
+sys.path[:0] = [{root!r}, {here!r}]
+from bench.config import Launch, Run
+from bench.launch import launch
+from bench.launch.view import View
+from bench.method import get
+runs = [
+    Run(get("lora")(), seed=seed, results={results!r}, launch=Launch(per_device=2)) for seed in range(50)
+]
+if __name__ == "__main__":
+    records = launch(runs[::{step}], View(sys.stderr), worker="fake_workers:ok", preload="fake_workers")
+    print(len(records), {{record.status for record in records}})
+"""
+
+
+def test_two_launchers_race_on_fifty_runs(make_run, tmp_path):
+    """From either end, on one folder: each run is done once, and both come back with all records."""
+    racers = []
+    for step in (1, -1):
+        script = tmp_path / f"racer{step}.py"
+        script.write_text(RACER.format(root=str(ROOT), here=str(HERE), results=str(tmp_path), step=step))
+        racers.append(subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True))
+    assert [racer.communicate(timeout=120)[0] for racer in racers] == ["51 {<Status.OK: 'ok'>}\n"] * 2
+    order = (folder_of(make_run()).parent / "order.txt").read_text().splitlines()
+    assert len(order) == len(set(order)) == 51
+    assert len(store.load([tmp_path])[0]) == 51
+
+
+def test_the_lock_of_a_run_is_held_until_its_child_is_gone(go, make_run, view):
+    run = make_run()
+    job = jobs([run])[0]
+    held = []
+    view.react = lambda: held.append(Lock.take(job.lock))
+    go([run], "ok")
+    assert held == [None]
+    lock = Lock.take(job.lock)
+    assert lock is not None
+    lock.release()
+
+
+def test_a_lock_whose_file_was_removed_is_taken_anew(tmp_path):
+    first = Lock.take(tmp_path / "a" / "x.lock")
+    (tmp_path / "a" / "x.lock").unlink()
+    second = Lock.take(tmp_path / "a" / "x.lock")
+    assert second is not None
+    assert Lock.take(tmp_path / "a" / "x.lock") is None
+    assert holder(tmp_path / "a" / "x.lock") == f"process {os.getpid()}"
+    first.release()
+    second.release()
+
+
+def test_status_shows_a_running_sweep_and_one_that_was_killed(go, make_run, view, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["tunebench", "sweep", "method=lora"])
+    monkeypatch.setattr("bench.launch.status.INTERVAL", 0.0)
+    seen = []
+
+    def look() -> None:
+        status([str(tmp_path)])
+        seen.append(capsys.readouterr().out)
+
+    monkeypatch.setattr(view, "show", lambda progress: look())
+    run = make_run()
+    go([run], "ok")
+    assert any("tunebench sweep method=lora\n0 of 1 done, 1 running, 0 queued\n" in text for text in seen)
+    status([str(tmp_path)])
+    assert capsys.readouterr().out.startswith("no sweep runs on ")
+
+    left = folder_of(run).parent / ".sweeps" / "host-1.json"
+    progress = Progress("tunebench sweep", total=40, before=2, ended={"ok": 10})
+    left.write_text(json.dumps(asdict(progress) | {"now": 0.0}))
+    status([str(tmp_path), "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert (told["alive"], told["queued"], told["ended"]) == (False, 30, {"ok": 10})
+    status([str(tmp_path)])
+    assert "ended without a word, 12 of 42 done; type the command again" in capsys.readouterr().out
+    go([make_run("lora")], "ok")
+    assert not left.exists()
+
+
+def test_a_base_run_that_cannot_be_measured_does_not_keep_the_others_from_running(go, make_run):
+    records = go([make_run("lora")], "raises_for_base")
+    assert [record.status for record in records] == [Status.CRASHED, Status.OK]
+
+
+def test_nothing_is_asked_of_devices_when_all_is_done(go, make_run, monkeypatch):
+    go([make_run()], "ok")
+    monkeypatch.setattr("bench.launch.sweep.Devices", None)
+    assert len(go([make_run()], "ok")) == 1
