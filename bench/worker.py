@@ -29,7 +29,7 @@ from bench.models.kinds import train_heads
 from bench.records import store
 from bench.records.attempt import Attempt
 from bench.records.schema import Evaluation, Record, Scores, Status
-from bench.train import loop, ranks
+from bench.train import loop, ranks, tracking
 from bench.train.meter import Diverged, Send
 from bench.train.precision import compute_precision
 
@@ -50,6 +50,7 @@ def work(run: Run, folder: Path, send: Send) -> Record:
         The record as written. Every failure is a status in it; nothing is raised but what ends the process.
     """
     attempt = Attempt.read(folder)
+    tracking.prepare(run.tracker, folder)
     record = Record(
         run_id=run.run_id(),
         group=run.group(),
@@ -76,6 +77,7 @@ def work(run: Run, folder: Path, send: Send) -> Record:
         record.status = Status.OOM if _is_out_of_memory(error) else Status.FAILED
         record.reason, record.traceback = f"{type(error).__name__}: {error}", traceback.format_exc()
     record.finished_at = _now()
+    tracking.finish(run.tracker)
     if record.status.final:
         shutil.rmtree(folder / store.CHECKPOINTS, ignore_errors=True)
     _hand_over(record, folder, send)

@@ -1,6 +1,7 @@
 """One run, as configured: what a run's identity is computed from and what travels to the child process."""
 
 import hashlib
+import importlib.util
 import json
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, TypeVar, get_type_hints
@@ -43,6 +44,8 @@ class Run:
                 f"got {self.train.batch_size} and {self.launch.processes} x {self.train.gradient_accumulation}"
             )
         found += choice("tracker", self.tracker, *TRACKERS)
+        if self.tracker in TRACKERS[1:] and importlib.util.find_spec(self.tracker) is None:
+            found.append(f"tracker={self.tracker} needs {self.tracker}: pip install 'tunebench[{self.tracker}]'")
         if self.seed < 0:
             found.append(f"seed must be >= 0, got {self.seed}")
         if self.data.train and self.task.source not in ("file", "hub"):

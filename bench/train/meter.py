@@ -192,18 +192,21 @@ class StepMeter(TrainerCallback):
                 f"{WINDOW} steps up to step {step.step} (train.explosion={self.settings.explosion:g})"
             )
 
+    def throughput(self) -> dict[str, float]:
+        """Non-padding tokens per second of step time so far; empty before the first step."""
+        seconds = sum(step.seconds for step in self.steps)
+        return {"tokens_per_s": sum(step.tokens for step in self.steps) / seconds} if seconds else {}
+
     def _report(self) -> None:
         self._reported_at = time.monotonic()
-        seconds = sum(step.seconds for step in self.steps)
-        event = {
+        event: dict[str, Any] = {
             "event": "step",
             "step": self._done,
             "steps": self.total_steps,
             "loss": self.steps[-1].loss,
-            "seconds": seconds,
-            "tokens_per_s": sum(step.tokens for step in self.steps) / seconds,
+            "seconds": sum(step.seconds for step in self.steps),
             "budget": self.progress(self._done),
-        }
+        } | self.throughput()
         if self.device == "cuda":
             event["memory_bytes"] = torch.cuda.memory_reserved()
         self.send(event)

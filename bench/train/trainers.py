@@ -22,7 +22,7 @@ from bench.config import Run
 from bench.data.tokens import IGNORED, PadRight
 from bench.models import checkpoint
 from bench.models.logits import class_log_probs, completion_log_probs, label_log_probs
-from bench.train import ranks
+from bench.train import ranks, tracking
 from bench.train.budget import ENDLESS, scheduler
 from bench.train.meter import StepMeter
 
@@ -65,15 +65,11 @@ def settings(
         "dataloader_num_workers": 0,
         "dataloader_pin_memory": device == "cuda",
         "remove_unused_columns": False,
-        "logging_strategy": "no" if run.tracker == "none" else "steps",
-        "logging_steps": run.train.log_every,
-        "run_name": run.run_id(),
-        "project": "tunebench",
         "logging_nan_inf_filter": False,
         "eval_strategy": "no",
         "save_strategy": "no",
-        "report_to": run.tracker,
         "disable_tqdm": True,
+        **tracking.settings(run.tracker, run.run_id(), run.train.log_every),
         "average_tokens_across_devices": several,
         "ddp_find_unused_parameters": False if several else None,
     }
@@ -101,6 +97,10 @@ class Measured:
     def trained_tokens(self, inputs: dict[str, Tensor]) -> Tensor:
         """Number of tokens in the batch that carry loss."""
         raise NotImplementedError
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Give a tracker the throughput so far too."""
+        super().log(logs | self.meter.throughput(), *args, **kwargs)  # type: ignore[misc]
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """What trains; the library would write the whole model, a tokenizer and a model card."""
