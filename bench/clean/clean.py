@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,10 @@ def clean(settings: Data, rules: Rules, out: Path) -> Report:
 
 
 def _leaking(settings: Data, rules: Rules) -> frozenset[str]:
-    """Ids of the rows that overlap held-out data, known once all rows were seen, as common wording does not count."""
+    """Names of the rows that overlap held-out data, known once all rows were seen: common wording does not count.
+
+    Ids will not do, as they name a file without its folder.
+    """
     if not rules.against:
         return frozenset()
     held_out = [
@@ -122,7 +125,7 @@ def _leaking(settings: Data, rules: Rules) -> frozenset[str]:
     overlap = Overlap(held_out)
     for item in Rows(settings):
         if isinstance(item, Read):
-            overlap.add(item.examples[-1])
+            overlap.add(replace(item.examples[-1], id=item.name))
     return frozenset(overlap.names())
 
 
@@ -133,7 +136,7 @@ def _reason(item: Read, rules: Rules, leaking: frozenset[str]) -> str | None:
         return "too short"
     if rules.max_characters and len(text) > rules.max_characters:
         return "too long"
-    if item.examples[-1].id in leaking:
+    if item.name in leaking:
         return "overlaps held-out data"
     if rules.repetition and (what := repeats(text)) is not None:
         return f"repeats {what}"

@@ -37,27 +37,7 @@ class Rows:
 
     def __iter__(self) -> Iterator[Read | DataError]:
         """Yield a row with its examples, or the error that says why it has none."""
-        one: list[Row | DataError] = []
-
-        def noted() -> Iterator[Row | DataError]:
-            for row in sources.rows(self.location, self.settings):
-                one[:] = [row]
-                yield row
-
-        found = formats.examples(noted(), self.settings, where=self.location)
-        read: Read | None = None
-        for item in found:
+        found = formats.examples(sources.rows(self.location, self.settings), self.settings, where=self.location)
+        for item in found.by_row():
             self.format = found.format or ""
-            if isinstance(item, DataError):
-                yield item
-                continue
-            row = one[0]
-            assert isinstance(row, Row)
-            if read is not None and read.row is row:
-                read.examples.append(item)
-                continue
-            if read is not None:
-                yield read
-            read = Read(row, [item])
-        if read is not None:
-            yield read
+            yield item if isinstance(item, DataError) else Read(*item)

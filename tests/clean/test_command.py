@@ -126,6 +126,15 @@ def test_clean_drops_what_overlaps_held_out_data(alpaca: Path, tmp_path: Path, c
     assert report["dropped"]["overlaps held-out data"] == 1
 
 
+def test_clean_tells_rows_of_two_files_of_one_name_apart(tmp_path: Path, command: Command):
+    for folder, row in (("a", ROWS[5]), ("b", ROWS[0])):
+        (tmp_path / "own" / folder).mkdir(parents=True)
+        (tmp_path / "own" / folder / "train.jsonl").write_text(json.dumps(row))
+    out = tmp_path / "clean.jsonl"
+    command("clean", tmp_path / "own", "--out", out, "--against", tmp_path / "own" / "a")
+    assert rows(out) == [ROWS[0]]
+
+
 def test_clean_leaves_nothing_behind_when_a_row_is_wrong(alpaca: Path, tmp_path: Path, command: Command):
     alpaca.write_text(alpaca.read_text() + '\n{"instruction": "x", "output": 5}')
     out = tmp_path / "clean.jsonl"
@@ -193,6 +202,19 @@ def test_convert_keeps_system_prompts_and_history_or_refuses(tmp_path: Path, com
     code, _, error = command("convert", own, "--to", "prompt_completion", "--out", tmp_path / "x.jsonl")
     assert code == 2
     assert error.endswith("expected what the format prompt_completion can say, found a conversation of several turns\n")
+
+
+def test_every_conversation_of_a_text_file_is_a_row(tmp_path: Path, command: Command):
+    out, own = tmp_path / "new.jsonl", FILES / "transcript.txt"
+    conversations = [line for line in own.read_text(encoding="utf-8").splitlines() if line.strip()]
+    assert len(conversations) == 24
+    assert command("convert", own, "--to", "messages", "--out", out)[1] == f"24 rows in {out}\n"
+    contents = [[message["content"] for message in row["messages"]] for row in rows(out)]
+    assert all(said in line for turns, line in zip(contents, conversations, strict=True) for said in turns)
+    command("clean", own, "--out", out, "--force", "--near", 0, "--personal", "keep", "--keep-repetition")
+    assert [row["text"].strip() for row in rows(out)] == [line.strip() for line in conversations]
+    found = json.loads(command("inspect", own, "--json")[1])
+    assert (found["rows"], found["examples"]) == (24, 24)
 
 
 def test_convert_splits_by_hash(tmp_path: Path, command: Command):

@@ -19,15 +19,17 @@ class Examples(Iterator[Example | DataError]):
 
     def __init__(self, rows: Iterable[Row | DataError], settings: Data, where: str) -> None:
         self.format: str | None = None if settings.format == "auto" else settings.format
-        self._found = self._read(rows, settings.turns, where)
+        self._rows, self._turns, self._where = rows, settings.turns, where
+        self._found = self._flat()
 
     def __next__(self) -> Example | DataError:
         """The next example, or the error about the next row."""
         return next(self._found)
 
-    def _read(self, rows: Iterable[Row | DataError], turns: str, where: str) -> Iterator[Example | DataError]:
+    def by_row(self) -> Iterator[tuple[Row, list[Example]] | DataError]:
+        """Each row with its examples, in place of the examples alone; a conversation of a text file is a row."""
         empty = True
-        for row in rows:
+        for row in self._rows:
             empty = False
             if isinstance(row, DataError):
                 yield row
@@ -35,18 +37,25 @@ class Examples(Iterator[Example | DataError]):
             self.format = self.format or detect(row.fields)
             for part in conversations_of(row) if self.format == "transcript" else [row]:
                 try:
-                    yield from self._examples(part, turns)
+                    yield part, self._examples(part)
                 except DataError as error:
                     yield error
         if empty:
-            yield DataError(where, "at least one row", "none")
+            raise DataError(self._where, "at least one row", "none")
 
-    def _examples(self, row: Row, turns: str) -> list[Example]:
+    def _flat(self) -> Iterator[Example | DataError]:
+        for item in self.by_row():
+            if isinstance(item, DataError):
+                yield item
+            else:
+                yield from item[1]
+
+    def _examples(self, row: Row) -> list[Example]:
         if self.format is None:
             raise unknown(row)
         if (error := other(row, self.format)) is not None:
             raise error
-        return convert(row, self.format, turns)
+        return convert(row, self.format, self._turns)
 
 
 def examples(rows: Iterable[Row | DataError], settings: Data, where: str = "data") -> Examples:

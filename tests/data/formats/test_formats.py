@@ -308,8 +308,9 @@ def test_the_first_row_that_has_a_format_decides():
 
 
 def test_a_source_without_rows():
-    (error,) = formats.examples([], Data())
-    assert str(error) == "data: expected at least one row, found none"
+    for on_error in ("stop", "skip"):
+        with pytest.raises(DataError, match=r"^data: expected at least one row, found none$"):
+            list(formats.examples([], Data(on_error=on_error)))
 
 
 def test_labels_within_the_set_pass():
