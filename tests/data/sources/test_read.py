@@ -31,10 +31,14 @@ def _csv(delimiter: str) -> bytes:
     return out.getvalue().encode()
 
 
-def _parquet() -> bytes:
+def _parquet(table: pyarrow.Table | None = None) -> bytes:
     out = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(ROWS), out)
+    pyarrow.parquet.write_table(table or pyarrow.Table.from_pylist(ROWS), out)
     return out.getvalue()
+
+
+def _damaged(data: bytes, start: int, size: int) -> bytes:
+    return data[:start] + b"\x13" * size + data[start + size :]
 
 
 FORMATS = {
@@ -101,15 +105,38 @@ def test_a_table_with_rows_of_other_lengths(tmp_path: Path):
     ]
 
 
+MANY = b"".join(b'{"n": %d, "text": "row number %d of many"}\n' % (i * i, i) for i in range(200))
+TALL = pyarrow.table({"text": [f"row number {i} of many" for i in range(200)]})
+LATE = pyarrow.table({"day": pyarrow.array([10**8], pyarrow.int32()).cast(pyarrow.date32())})
+
+
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
         ("a.jsonl", b"", "expected rows, found an empty file"),
-        ("a.jsonl", '{"a": "\xe9"}'.encode("latin-1"), "expected text in UTF-8, found the byte 0xe9"),
+        ("a.jsonl", "{}".encode("utf-16"), "expected text in UTF-8, found what looks like UTF-16"),
         ("a.json", b"5", "expected a list of rows, found a number"),
+        ("a.json", b"[" + b"9" * 5000 + b"]", "expected numbers of at most 4300 digits, found a longer one"),
+        ("a.json", b"[" * 99999, "expected JSON, found lists or objects nested too deep"),
         ("a.parquet", b"no parquet", "expected a parquet file, found "),
+        (
+            "a.parquet",
+            _damaged(_parquet(TALL), 40, 300),
+            "expected a parquet file, found Corrupt snappy compressed data",
+        ),
+        ("a.parquet", _parquet(LATE), "expected a parquet file, found date value out of range"),
+        (
+            "a.parquet",
+            _parquet(pyarrow.table([[1], [2]], names=["text", "text"])),
+            "expected columns of different names, found 'text' 2 times",
+        ),
         ("a.jsonl.gz", b"no gzip", "expected a whole .gz file, found a damaged one ("),
         ("a.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 99)[:-9], "expected a whole .gz file, found a damaged one ("),
+        (
+            "a.jsonl.gz",
+            _damaged(gzip.compress(MANY), 60, 30),
+            "expected a whole .gz file, found a damaged one (Error -3 while decompressing data: ",
+        ),
         ("a.jsonl.zst", b"no zstandard", "expected a whole .zst file, found a damaged one ("),
     ],
 )
@@ -119,6 +146,84 @@ def test_files_that_cannot_be_read(name: str, data: bytes, message: str, tmp_pat
     with pytest.raises(DataError) as error:
         read(path)
     assert str(error.value).startswith(f"{path}: {message}")
+
+
+ARRAY = "this looks like a JSON array: rename the file to .json"
+SEVERAL = "this looks like JSON over several lines: .jsonl needs every object on a line of its own"
+LINES = "this looks like JSON lines: rename the file to .jsonl"
+LATIN = '{"a": "1"}\n\n{"a": "\xe9"}\n'.encode("latin-1")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("a.jsonl", LATIN, "3: expected text in UTF-8, found the byte 0xe9"),
+        ("a.jsonl.gz", gzip.compress(LATIN), "3: expected text in UTF-8, found the byte 0xe9"),
+        ("a.txt.zst", PACKED[".zst"](LATIN), "3: expected text in UTF-8, found the byte 0xe9"),
+        ("a.jsonl", b'{"a": "x \\ud83d"}', r"1: expected whole characters, found half a surrogate pair, \ud83d"),
+        ("a.json", b'[{}, {"\\uDC00": 1}]', r"2: expected whole characters, found half a surrogate pair, \udc00"),
+        ("a.jsonl", b'{"a": ' + b"9" * 5000 + b"}", "1: expected numbers of at most 4300 digits, found a longer one"),
+        ("a.jsonl", b'\n[{"a": 1}]', f"2: expected an object with fields, found a list; {ARRAY}"),
+        (
+            "a.jsonl",
+            b'[{"a": 1},',
+            f"1: expected JSON, found the end of the line at column 11 (Expecting value); {ARRAY}",
+        ),
+        (
+            "a.jsonl",
+            b"{",
+            "1: expected JSON, found the end of the line at column 2 "
+            f"(Expecting property name enclosed in double quotes); {SEVERAL}",
+        ),
+        (
+            "a.json",
+            b'{"a": 1}\n{"a": 2}\n',
+            f"2: expected JSON, found '{{' at column 1 (Extra data); {LINES}",
+        ),
+        ("a.json", b'{\n"a": 1}\n{"a": 2}\n', "3: expected JSON, found '{' at column 1 (Extra data)"),
+        ("a.csv", b'"te"xt,label\na,b\n', "1: expected cells in quotes or without, found ',' expected after '\"'"),
+        ("a.csv", b"text,label,text\na,b,c\n", "1: expected columns of different names, found 'text' 2 times"),
+        (
+            "a.csv",
+            b"text;label\na;b\n",
+            "1: expected columns parted by commas, found what seem to be columns parted by semicolons",
+        ),
+        (
+            "a.csv",
+            b'"text"\t"label"\na\tb\n',
+            "1: expected columns parted by commas, found what seem to be columns parted by tabs",
+        ),
+        (
+            "a.tsv",
+            b"text,label\na,b\n",
+            "1: expected columns parted by tabs, found what seem to be columns parted by commas",
+        ),
+    ],
+)
+def test_what_is_wrong_in_a_line(name: str, data: bytes, message: str, tmp_path: Path):
+    path = tmp_path / name
+    path.write_bytes(data)
+    errors: list[DataError] = []
+    try:
+        errors += [item for item in read(path) if isinstance(item, DataError)]
+    except DataError as error:
+        errors.append(error)
+    assert [str(error) for error in errors] == [f"{path}, line {message}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "first"),
+    [
+        ("a.csv", b'"one; two"\nx\n', {"one; two": "x"}),
+        ("a.csv", b"text;more,label\nx,y\n", {"text;more": "x", "label": "y"}),
+        ("a.csv", b"text,,\nx,y,z\n", {"text": "x", "": "z"}),
+        ("a.jsonl", b'{"a": "\\ud83d\\ude00"}', {"a": "\U0001f600"}),
+    ],
+)
+def test_what_only_looks_wrong(name: str, data: bytes, first: dict[str, str], tmp_path: Path):
+    path = tmp_path / name
+    path.write_bytes(data)
+    assert [row.fields for row in read(path) if isinstance(row, Row)] == [first]
 
 
 def test_a_folder_is_all_its_readable_files_in_order(tmp_path: Path):
