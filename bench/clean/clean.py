@@ -48,12 +48,13 @@ class Report:
     kept: int = 0
     dropped: dict[str, int] = field(default_factory=dict)  # by reason
     masked: dict[str, int] = field(default_factory=dict)  # finds by kind
-    rows_dropped: list[dict[str, str]] = field(default_factory=list)  # where, why, and of which row
+    rows_dropped: list[dict[str, str]] = field(default_factory=list)  # where, why, and of which row or what error
 
-    def drop(self, where: str, why: str, of: str = "") -> None:
+    def drop(self, where: str, why: str, of: str = "", error: str = "") -> None:
         """Note a row that goes."""
         self.dropped[why] = self.dropped.get(why, 0) + 1
-        self.rows_dropped.append({"row": where, "reason": why, **({"of": of} if of else {})})
+        more = {"of": of, "error": error}
+        self.rows_dropped.append({"row": where, "reason": why} | {key: value for key, value in more.items() if value})
 
     def summary(self) -> str:
         """For the terminal."""
@@ -88,15 +89,15 @@ def clean(settings: Data, rules: Rules, out: Path) -> Report:
             if isinstance(item, DataError):
                 if settings.on_error == "stop":
                     raise item
-                report.drop(f"{item.file}, line {item.line}", f"cannot be used: {item}")
+                report.drop(item.place, "cannot be used", error=str(item))
                 continue
             reason = _reason(item, rules, leaking)
             first = None
             if reason is None:
-                first = exact.add(item.name, item.text)
+                first = exact.add(item.name, item.pair)
                 reason = None if first is None else "duplicate"
             if reason is None and nearly is not None:
-                first = nearly.add(item.name, item.text)
+                first = nearly.add(item.name, item.pair)
                 reason = None if first is None else "near duplicate"
             if reason is not None:
                 report.drop(item.name, reason, first or "")
@@ -140,6 +141,6 @@ def _reason(item: Read, rules: Rules, leaking: frozenset[str]) -> str | None:
         return "overlaps held-out data"
     if rules.repetition and (what := repeats(text)) is not None:
         return f"repeats {what}"
-    if rules.personal == "drop" and (kinds := personal.find(text)):
+    if rules.personal == "drop" and (kinds := personal.find(item.row.fields)):
         return f"personal data: {', '.join(sorted(kinds))}"
     return None

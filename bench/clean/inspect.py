@@ -121,14 +121,13 @@ def inspect(
 
 
 def _look(item: Read, found: Inspection, exact: Exact, nearly: Near | None, kinds: Counter[str]) -> None:
-    text = item.text
     found.examples += len(item.examples)
-    if exact.add(item.name, text) is not None:
+    if exact.add(item.name, item.pair) is not None:
         found.duplicates += 1
-    elif nearly is not None and nearly.add(item.name, text) is not None:
+    elif nearly is not None and nearly.add(item.name, item.pair) is not None:
         found.near_duplicates = (found.near_duplicates or 0) + 1
-    found.repetitive += repeats(text) is not None
-    kinds.update(personal.find(text))
+    found.repetitive += repeats(item.text) is not None
+    kinds.update(personal.find(item.row.fields))
 
 
 def _examples(settings: Data, location: str) -> list[Example]:

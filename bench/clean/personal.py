@@ -66,9 +66,9 @@ KINDS: dict[str, tuple[re.Pattern[str], Callable[[str], bool], tuple[str, ...], 
 }
 
 
-def find(text: str) -> Counter[str]:
-    """How often each kind of personal data stands in a text."""
-    return mask(text)[1]
+def find(value: Any) -> Counter[str]:
+    """How often each kind of personal data stands in a text, or in the texts inside lists and objects."""
+    return mask_fields(value)[1]
 
 
 def mask(text: str) -> tuple[str, Counter[str]]:

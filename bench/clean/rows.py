@@ -20,12 +20,17 @@ class Read:
     @property
     def name(self) -> str:
         """Where it stands."""
-        return f"{self.row.file}, line {self.row.line}"
+        return self.row.place
 
     @property
     def text(self) -> str:
         """Question and answer, with what was said before them."""
         return whole_text(self.examples[-1])
+
+    @property
+    def pair(self) -> str:
+        """The same with the rejected answer, where there is one: what makes a row another than one that is like it."""
+        return "\n".join(filter(None, (self.text, self.examples[-1].rejected)))
 
 
 class Rows:

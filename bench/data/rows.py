@@ -12,6 +12,11 @@ class Row:
     line: int
     fields: dict[str, Any]
 
+    @property
+    def place(self) -> str:
+        """Where it stands, in words."""
+        return f"{self.file}, line {self.line}"
+
     def error(self, expected: str, found: str, field: str = "") -> "DataError":
         """An error about this row."""
         return DataError(self.file, expected, found, line=self.line, field=field)
@@ -24,6 +29,7 @@ class DataError(ValueError):
         place = file if line is None else f"{file}, line {line}"
         about = f", field {field!r}" if field else ""
         super().__init__(f"{place}{about}: expected {expected}, found {found}")
+        self.place = place
         self.file, self.line, self.field, self.expected, self.found = file, line, field, expected, found
 
     def __reduce__(self) -> Any:

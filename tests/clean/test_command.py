@@ -146,6 +146,12 @@ def test_clean_leaves_nothing_behind_when_a_row_is_wrong(alpaca: Path, tmp_path:
     report = json.loads(Path(f"{out}.report.json").read_text())
     assert code == 0
     assert sum(report["dropped"].values()) == report["rows"] - report["kept"] == len(report["rows_dropped"])
+    assert report["dropped"]["cannot be used"] == 1
+    assert report["rows_dropped"][-1] == {
+        "row": f"{alpaca}, line 7",
+        "reason": "cannot be used",
+        "error": f"{alpaca}, line 7, field 'output': expected a text, found the number 5",
+    }
 
 
 @pytest.mark.parametrize(
@@ -179,6 +185,17 @@ def test_mistakes_are_told_in_one_line(arguments, message, alpaca: Path, tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["own.jsonl"]
 
 
+@pytest.mark.parametrize("arguments", [["clean"], ["convert", "--to", "messages"]])
+def test_a_file_without_rows_is_an_error_even_where_wrong_rows_are_skipped(
+    arguments: list[str], tmp_path: Path, command: Command
+):
+    own = tmp_path / "own.jsonl"
+    own.write_text("\n\n")
+    code, _, error = command(*arguments, own, "--out", tmp_path / "new.jsonl", "--on-error", "skip")
+    assert (code, error) == (2, f"{own}: expected at least one row, found none\n")
+    assert list(tmp_path.iterdir()) == [own]
+
+
 @pytest.mark.parametrize("to", ["messages", "sharegpt", "alpaca", "prompt_completion"])
 def test_convert_there_and_back(to: str, alpaca: Path, tmp_path: Path, command: Command):
     there, back = tmp_path / "there.jsonl", tmp_path / "back.jsonl"
@@ -202,6 +219,19 @@ def test_convert_keeps_system_prompts_and_history_or_refuses(tmp_path: Path, com
     code, _, error = command("convert", own, "--to", "prompt_completion", "--out", tmp_path / "x.jsonl")
     assert code == 2
     assert error.endswith("expected what the format prompt_completion can say, found a conversation of several turns\n")
+
+
+def test_pairs_count_with_their_rejected_answers(tmp_path: Path, command: Command):
+    own, out = tmp_path / "own.jsonl", tmp_path / "clean.jsonl"
+    asked = {"prompt": "Who?", "chosen": "I do not know."}
+    pairs = [asked | {"rejected": "Ask jane@example.org."}, asked | {"rejected": "You."}, asked | {"rejected": "you."}]
+    own.write_text("\n".join(map(json.dumps, pairs)))
+    command("clean", own, "--out", out, "--personal", "keep")
+    assert rows(out) == pairs[:2]
+    command("clean", own, "--out", out, "--force", "--personal", "drop")
+    assert rows(out) == pairs[1:2]
+    found = json.loads(command("inspect", own, "--json")[1])
+    assert (found["duplicates"], found["personal"]) == (1, {"email": 1})
 
 
 def test_every_conversation_of_a_text_file_is_a_row(tmp_path: Path, command: Command):

@@ -123,4 +123,4 @@ def test_texts_inside_lists_and_objects_are_masked():
     row = {"messages": [{"role": "user", "content": "I am a@b.org"}], "n": 3, "more": ["x@y.com", None]}
     masked, found = personal.mask_fields(row)
     assert masked == {"messages": [{"role": "user", "content": "I am <EMAIL>"}], "n": 3, "more": ["<EMAIL>", None]}
-    assert found == {"email": 2}
+    assert found == personal.find(row) == {"email": 2}
