@@ -87,8 +87,6 @@ def clean(settings: Data, rules: Rules, out: Path) -> Report:
         for item in Rows(settings):
             report.rows += 1
             if isinstance(item, DataError):
-                if settings.on_error == "stop":
-                    raise item
                 report.drop(item.place, "cannot be used", error=str(item))
                 continue
             reason = _reason(item, rules, leaking)

@@ -1,6 +1,7 @@
 """From any of the formats to one of them, through the canonical example; what cannot be said there is an error."""
 
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from bench.clean.rows import Read, Rows
 from bench.clean.write import ENDINGS, check, writer
 from bench.config import Data
 from bench.data.example import Example, Message
+from bench.data.formats import unanswered
 from bench.data.rows import DataError, Row
-from bench.data.splits import key, split_of
+from bench.data.splits import key, splits_of
 
 
 def convert(settings: Data, to: str, out: Path, split: str | None, force: bool) -> str:
@@ -27,36 +29,49 @@ def convert(settings: Data, to: str, out: Path, split: str | None, force: bool) 
         ValueError: nothing was written: a row cannot be said in the other format, or a file is in the way.
     """
     shares = _shares(split)
-    places = {name: _beside(out, name) for name in ("train", "validation", "test")} if shares else {"": out}
+    names = ("train", *(name for name, share in shares.items() if share))
+    places = {name: _beside(out, name) for name in names} if shares else {"": out}
     for place in places.values():
         check(place, force)
+    where = _splits(settings, shares, names) if shares else {}
     counts: Counter[str] = Counter()
     with ExitStack() as stack:
         files = {name: stack.enter_context(writer(place)) for name, place in places.items()}
-        for item in Rows(settings):
+        rows = Rows(settings)
+        for item in rows:
             if isinstance(item, DataError):
-                if settings.on_error == "stop":
-                    raise item
                 counts["skipped"] += 1
                 continue
-            name = split_of(key(item.examples[-1]), *shares) if shares else ""
+            name = where[key(item.examples[-1])] if shares else ""
             files[name].row(_fields(item, to))
             counts[name] += 1
+            counts["cut"] += unanswered(item.row, rows.format)
     lines = [f"{counts[name]:,} rows in {place}" for name, place in places.items()]
-    return "\n".join([*lines, *([f"{counts['skipped']:,} rows skipped"] if counts["skipped"] else [])])
+    more = {"skipped": "rows skipped", "cut": "rows without the turns after their last answer"}
+    return "\n".join([*lines, *(f"{counts[what]:,} {words}" for what, words in more.items() if counts[what])])
 
 
-def _shares(split: str | None) -> tuple[float, float] | None:
+def _shares(split: str | None) -> dict[str, float]:
     if split is None:
-        return None
+        return {}
     parts = split.split(",")
     try:
         validation, test = (float(part) for part in parts)
     except ValueError:
         raise ValueError(f"--split must be two shares, as 0.1,0.1, got {split}") from None
-    if min(validation, test) < 0 or validation + test >= 1:
+    if not (validation >= 0 and test >= 0 and validation + test < 1):
         raise ValueError(f"--split must be two shares >= 0 that are together < 1, got {split}")
-    return validation, test
+    return {"validation": validation, "test": test}
+
+
+def _splits(settings: Data, shares: dict[str, float], names: Sequence[str]) -> dict[str, str]:
+    """The split of every question, known once all were seen, as a split that nothing falls into takes one."""
+    keys = {key(item.examples[-1]) for item in Rows(settings) if isinstance(item, Read)}
+    found = splits_of(keys, shares["validation"], shares["test"])
+    empty = [name for name in names if name not in found.values()]
+    if empty and keys:
+        raise ValueError(f"--split: too few different questions ({len(keys)}), the {empty[0]} split would be empty")
+    return found
 
 
 def _beside(out: Path, name: str) -> Path:
@@ -66,6 +81,8 @@ def _beside(out: Path, name: str) -> Path:
 
 def _fields(item: Read, to: str) -> dict[str, Any]:
     example = item.examples[-1]
+    if not example.prompt and to != "text":
+        raise _cannot(item.row, to, "a text without a question")
     if example.rejected is not None and to != "preference":
         raise _cannot(item.row, to, "a rejected answer")
     if to == "messages":
@@ -115,11 +132,13 @@ def _preference(row: Row, example: Example) -> dict[str, Any]:
 def _alpaca(row: Row, example: Example) -> dict[str, Any]:
     messages = list(_messages(example))
     system = messages.pop(0).content if messages[0].role == "system" else ""
-    question = messages.pop().content
+    question = messages.pop()
+    if question.role != "user":
+        raise _cannot(row, "alpaca", f"an answer to a message of the {question.role}")
     pairs = list(zip(messages[::2], messages[1::2], strict=False))
     if len(messages) % 2 or any((a.role, b.role) != ("user", "assistant") for a, b in pairs):
         raise _cannot(row, "alpaca", "turns that are not question and answer by turns")
-    found: dict[str, Any] = {"instruction": question, "input": "", "output": example.completion.strip()}
+    found: dict[str, Any] = {"instruction": question.content, "input": "", "output": example.completion.strip()}
     if system:
         found["system"] = system
     if pairs:

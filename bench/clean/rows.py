@@ -41,8 +41,14 @@ class Rows:
         self.format = ""
 
     def __iter__(self) -> Iterator[Read | DataError]:
-        """Yield a row with its examples, or the error that says why it has none."""
+        """Yield a row with its examples, or the error that says why it has none.
+
+        Raises:
+            ValueError: the location cannot be read, or a row cannot be used and `on_error` is `stop`.
+        """
         found = formats.examples(sources.rows(self.location, self.settings), self.settings, where=self.location)
         for item in found.by_row():
             self.format = found.format or ""
+            if isinstance(item, DataError) and self.settings.on_error == "stop":
+                raise item
             yield item if isinstance(item, DataError) else Read(*item)

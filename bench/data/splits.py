@@ -1,7 +1,7 @@
 """Splits by hash: the same question always lands in the same split, and stays there when rows are added."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import takewhile
 
 from bench.data.example import Example
@@ -31,11 +31,20 @@ def split_of(text: str, validation_share: float, test_share: float, seed: int = 
 def split(
     examples: Sequence[Example], validation_share: float, test_share: float, seed: int = 0
 ) -> dict[str, tuple[Example, ...]]:
-    """The examples of each split, in their order.
-
-    Where so few examples leave a split empty that is to have a share, it takes the question that lies nearest.
-    """
+    """The examples of each split, in their order."""
     keys = [key(example) for example in examples]
+    where = splits_of(keys, validation_share, test_share, seed)
+    found: dict[str, list[Example]] = {"train": [], "validation": [], "test": []}
+    for example, text in zip(examples, keys, strict=True):
+        found[where[text]].append(example)
+    return {name: tuple(part) for name, part in found.items()}
+
+
+def splits_of(keys: Iterable[str], validation_share: float, test_share: float, seed: int = 0) -> dict[str, str]:
+    """The split of every key.
+
+    Where so few leave a split empty that is to have a share, it takes the key that lies nearest.
+    """
     where = {text: split_of(text, validation_share, test_share, seed) for text in keys}
     ordered = sorted(where, key=lambda text: _place(text, seed))
     if len(ordered) > 2:
@@ -43,10 +52,7 @@ def split(
             where[ordered[0]] = "test"
         if validation_share and "validation" not in where.values():
             where[ordered[-1]] = "validation"
-    found: dict[str, list[Example]] = {"train": [], "validation": [], "test": []}
-    for example, text in zip(examples, keys, strict=True):
-        found[where[text]].append(example)
-    return {name: tuple(part) for name, part in found.items()}
+    return where
 
 
 def _place(text: str, seed: int) -> float:

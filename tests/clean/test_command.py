@@ -1,47 +1,12 @@
-"""`tunebench data inspect | clean | convert` as a user types it."""
+"""`tunebench data inspect | clean` as a user types it."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from bench.clean.cli import main
 from bench.clean.tokens import TokenCounter
-
-FILES = Path(__file__).parents[1] / "data" / "formats" / "files"
-ROWS = [
-    {"instruction": "Name a colour of the sky in the early morning of a clear day.", "output": "It is mostly red."},
-    {"instruction": "Name a colour of the SKY in the early morning of a clear day.", "output": "It is mostly  red."},
-    {"instruction": "Name a colour of the sky in the early morning of a clear day.", "output": "It is mostly red!"},
-    {"instruction": "Whom do I ask?", "output": "Write to jane@example.org."},
-    {"instruction": "Say it.", "output": "so be it " * 40},
-    {"instruction": "Count to three, please.", "output": "1, 2, 3"},
-]
-
-
-@pytest.fixture
-def alpaca(tmp_path: Path) -> Path:
-    path = tmp_path / "own.jsonl"
-    path.write_text("\n".join(map(json.dumps, ROWS)), encoding="utf-8")
-    return path
-
-
-Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        code = main([str(argument) for argument in arguments])
-        return code, *capsys.readouterr()
-
-    return run
-
-
-def rows(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+from tests.clean.conftest import FILES, ROWS, Command, rows
 
 
 def test_inspect_counts(alpaca: Path, command: Command):
@@ -135,6 +100,19 @@ def test_clean_tells_rows_of_two_files_of_one_name_apart(tmp_path: Path, command
     assert rows(out) == [ROWS[0]]
 
 
+def test_pairs_count_with_their_rejected_answers(tmp_path: Path, command: Command):
+    own, out = tmp_path / "own.jsonl", tmp_path / "clean.jsonl"
+    asked = {"prompt": "Who?", "chosen": "I do not know."}
+    pairs = [asked | {"rejected": "Ask jane@example.org."}, asked | {"rejected": "You."}, asked | {"rejected": "you."}]
+    own.write_text("\n".join(map(json.dumps, pairs)))
+    command("clean", own, "--out", out, "--personal", "keep")
+    assert rows(out) == pairs[:2]
+    command("clean", own, "--out", out, "--force", "--personal", "drop")
+    assert rows(out) == pairs[1:2]
+    found = json.loads(command("inspect", own, "--json")[1])
+    assert (found["duplicates"], found["personal"]) == (1, {"email": 1})
+
+
 def test_clean_leaves_nothing_behind_when_a_row_is_wrong(alpaca: Path, tmp_path: Path, command: Command):
     alpaca.write_text(alpaca.read_text() + '\n{"instruction": "x", "output": 5}')
     out = tmp_path / "clean.jsonl"
@@ -171,6 +149,10 @@ def test_clean_leaves_nothing_behind_when_a_row_is_wrong(alpaca: Path, tmp_path:
             "--split must be two shares, as 0.1,0.1, got a",
         ),
         (
+            ["convert", "OWN", "--to", "messages", "--out", "TMP/x.jsonl", "--split", "nan,0.1"],
+            "--split must be two shares >= 0 that are together < 1, got nan,0.1",
+        ),
+        (
             ["convert", "OWN", "--to", "preference", "--out", "TMP/x.jsonl"],
             "OWN, line 1: expected what the format preference can say, found no rejected answer",
         ),
@@ -194,68 +176,6 @@ def test_a_file_without_rows_is_an_error_even_where_wrong_rows_are_skipped(
     code, _, error = command(*arguments, own, "--out", tmp_path / "new.jsonl", "--on-error", "skip")
     assert (code, error) == (2, f"{own}: expected at least one row, found none\n")
     assert list(tmp_path.iterdir()) == [own]
-
-
-@pytest.mark.parametrize("to", ["messages", "sharegpt", "alpaca", "prompt_completion"])
-def test_convert_there_and_back(to: str, alpaca: Path, tmp_path: Path, command: Command):
-    there, back = tmp_path / "there.jsonl", tmp_path / "back.jsonl"
-    code, told, _ = command("convert", alpaca, "--to", to, "--out", there)
-    assert (code, told) == (0, f"6 rows in {there}\n")
-    assert command("convert", there, "--to", "alpaca", "--out", back)[0] == 0
-    assert [(row["instruction"], row["output"]) for row in rows(back)] == [
-        (row["instruction"], row["output"].strip()) for row in ROWS
-    ]
-
-
-def test_convert_keeps_system_prompts_and_history_or_refuses(tmp_path: Path, command: Command):
-    own = tmp_path / "own.jsonl"
-    row = {"instruction": "And two?", "output": "Three.", "system": "Count.", "history": [["One?", "Two."]]}
-    own.write_text(json.dumps(row))
-    there, back = tmp_path / "there.jsonl", tmp_path / "back.jsonl"
-    command("convert", own, "--to", "messages", "--out", there)
-    assert [m["role"] for m in rows(there)[0]["messages"]] == ["system", "user", "assistant", "user", "assistant"]
-    command("convert", there, "--to", "alpaca", "--out", back)
-    assert rows(back) == [{**row, "input": ""}]
-    code, _, error = command("convert", own, "--to", "prompt_completion", "--out", tmp_path / "x.jsonl")
-    assert code == 2
-    assert error.endswith("expected what the format prompt_completion can say, found a conversation of several turns\n")
-
-
-def test_pairs_count_with_their_rejected_answers(tmp_path: Path, command: Command):
-    own, out = tmp_path / "own.jsonl", tmp_path / "clean.jsonl"
-    asked = {"prompt": "Who?", "chosen": "I do not know."}
-    pairs = [asked | {"rejected": "Ask jane@example.org."}, asked | {"rejected": "You."}, asked | {"rejected": "you."}]
-    own.write_text("\n".join(map(json.dumps, pairs)))
-    command("clean", own, "--out", out, "--personal", "keep")
-    assert rows(out) == pairs[:2]
-    command("clean", own, "--out", out, "--force", "--personal", "drop")
-    assert rows(out) == pairs[1:2]
-    found = json.loads(command("inspect", own, "--json")[1])
-    assert (found["duplicates"], found["personal"]) == (1, {"email": 1})
-
-
-def test_every_conversation_of_a_text_file_is_a_row(tmp_path: Path, command: Command):
-    out, own = tmp_path / "new.jsonl", FILES / "transcript.txt"
-    conversations = [line for line in own.read_text(encoding="utf-8").splitlines() if line.strip()]
-    assert len(conversations) == 24
-    assert command("convert", own, "--to", "messages", "--out", out)[1] == f"24 rows in {out}\n"
-    contents = [[message["content"] for message in row["messages"]] for row in rows(out)]
-    assert all(said in line for turns, line in zip(contents, conversations, strict=True) for said in turns)
-    command("clean", own, "--out", out, "--force", "--near", 0, "--personal", "keep", "--keep-repetition")
-    assert [row["text"].strip() for row in rows(out)] == [line.strip() for line in conversations]
-    found = json.loads(command("inspect", own, "--json")[1])
-    assert (found["rows"], found["examples"]) == (24, 24)
-
-
-def test_convert_splits_by_hash(tmp_path: Path, command: Command):
-    own = tmp_path / "own.jsonl"
-    own.write_text("\n".join(json.dumps({"prompt": f"q{i}", "completion": f"a{i}"}) for i in range(200)))
-    code, told, _ = command("convert", own, "--to", "messages", "--out", tmp_path / "new.jsonl", "--split", "0.2,0.1")
-    parts = {name: rows(tmp_path / f"new.{name}.jsonl") for name in ("train", "validation", "test")}
-    assert code == 0
-    assert sum(map(len, parts.values())) == 200
-    assert 20 < len(parts["validation"]) < 60
-    assert f"{len(parts['test'])} rows in {tmp_path / 'new.test.jsonl'}" in told
 
 
 @pytest.mark.slow

@@ -194,3 +194,12 @@ def answers(row: Row, field: str, said: Sequence[Message], turns: str, first: in
         for k, place in enumerate(places, start=1)
     ]
     return found if turns == "all" else found[-1:]
+
+
+def unanswered(row: Row, format: str) -> bool:
+    """Whether a conversation goes on after its last answer; no example has what follows."""
+    if format == "transcript":
+        return _turns(row.fields["text"])[-1][0] != "assistant"
+    field = {"sharegpt": "conversations", "messages": "messages", "prompt_completion": "completion"}.get(format, "")
+    said = row.fields.get(field)
+    return isinstance(said, list) and messages(row, field, said)[-1].role != "assistant"
