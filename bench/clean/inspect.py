@@ -83,8 +83,11 @@ def inspect(
         against: locations of held-out data that no row should overlap.
 
     Raises:
-        ValueError: the location or the tokenizer cannot be read, or nothing in it has a known format.
+        ValueError: a number is out of range, the location or the tokenizer cannot be read, or nothing in it has a
+            known format.
     """
+    if wrong := _errors(max_length, samples, near):
+        raise ValueError("\n".join(wrong))
     count = TokenCounter(model)
     found = Inspection(settings.train, tokenizer=count.name, max_length=max_length)
     overlaps = {name: Overlap(_examples(settings, name)) for name in against}
@@ -117,6 +120,18 @@ def inspect(
     found.format, found.personal, found.labels = rows.format, dict(kinds), dict(labels.most_common())
     found.leaked = {name: overlap.count() for name, overlap in overlaps.items()}
     found.tokens, found.histogram, found.longer = count.quantiles(), count.histogram(), count.above(max_length)
+    return found
+
+
+def _errors(max_length: int, samples: int, near: float) -> list[str]:
+    """Invalid numbers in words."""
+    found = []
+    if max_length < 1:
+        found.append(f"--max-length must be > 0, got {max_length}")
+    if samples < 0:
+        found.append(f"--samples must be >= 0, got {samples}")
+    if not 0 <= near < 1:
+        found.append(f"--near must be >= 0 and < 1, got {near:g}")
     return found
 
 

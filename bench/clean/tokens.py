@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import re
 from collections import Counter
 from concurrent.futures import Future, ProcessPoolExecutor
 from functools import cached_property
@@ -9,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.config.model import Model
-from bench.models.locate import EMBEDDED, resolve
+from bench.models.locate import resolve
+from bench.paths import conf_dir
 
 BARS = 12
+_PATH = re.compile(r"^path: (\S+)$", re.MULTILINE)  # in the configuration of a model
 _AHEAD = 8  # batches that may wait, so that memory stays flat
 _tokenizer: Any = None  # of the counting process
 
@@ -20,17 +23,17 @@ class TokenCounter:
     """Counts the tokens of texts with a model's tokenizer, without torch."""
 
     def __init__(self, model: str) -> None:
-        """Find the tokenizer of `tiny-llama`, a folder or a Hub id.
+        """Find the tokenizer of a model by the name that `tunebench models` lists, a folder or a Hub id.
 
         Raises:
             ValueError: there is none.
         """
-        place = EMBEDDED / model if (EMBEDDED / model).is_dir() else Path(resolve(model))
         self.name = model
-        _load(model, place)  # here too, for the error
+        file = _file(model)
+        _load(file)  # here too, for the error
         others = max(1, (os.cpu_count() or 2) - 1)
         self._background = ProcessPoolExecutor(
-            1, multiprocessing.get_context("spawn"), initializer=_start, initargs=(model, place, others)
+            1, multiprocessing.get_context("spawn"), initializer=_start, initargs=(file, others)
         )
         self._counted: list[Future[list[int]]] = []
 
@@ -72,26 +75,44 @@ class TokenCounter:
         return sum(one > length for one in self.lengths)
 
 
-def _load(model: str, place: Path) -> Any:
+def _file(model: str) -> Path:
+    """The file of a model's tokenizer, downloaded where the model lies on the Hub."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.utils import logging
+
+    named = conf_dir() / "model" / f"{model}.yaml"
+    path = _PATH.search(named.read_text("utf-8")) if "/" not in model and named.is_file() else None
+    try:
+        place = resolve(path[1] if path else model)
+    except ValueError as error:
+        raise ValueError(str(error).replace("model.path", "--model", 1)) from error
+    if Path(place).is_dir():
+        return Path(place) / "tokenizer.json"
+    logging.set_verbosity_error()  # else every attempt to reach the Hub is told
+    try:
+        return Path(hf_hub_download(place, "tokenizer.json"))
+    except (OSError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        default = Model().name
+        raise ValueError(f"--model: no tokenizer.json of {place}: {reason}; {default} comes with tunebench") from error
+
+
+def _load(file: Path) -> Any:
     from tokenizers import Tokenizer
 
     try:
-        if place.is_dir():
-            found = Tokenizer.from_file(str(place / "tokenizer.json"))
-        else:
-            found = Tokenizer.from_pretrained(model)
+        found = Tokenizer.from_file(str(file))
     except Exception as error:  # the library raises bare exceptions
-        default = Model().name
-        raise ValueError(f"--model: there is no tokenizer of {model}; {default} comes with tunebench") from error
+        raise ValueError(f"--model: cannot read the tokenizer {file}: {error}") from error
     found.no_truncation()
     found.no_padding()
     return found
 
 
-def _start(model: str, place: Path, threads: int) -> None:
+def _start(file: Path, threads: int) -> None:
     global _tokenizer
     os.environ["RAYON_NUM_THREADS"] = str(threads)  # of the library; one core is left to the parent
-    _tokenizer = _load(model, place)
+    _tokenizer = _load(file)
 
 
 def _count(texts: list[str]) -> list[int]:

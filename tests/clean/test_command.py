@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+from huggingface_hub.utils import logging
 
 from bench.clean.tokens import TokenCounter
+from bench.models.locate import EMBEDDED
 from tests.clean.conftest import FILES, ROWS, Command, rows
 
 
@@ -37,6 +39,33 @@ def test_inspect_shows_every_format(file: Path, command: Command):
     assert "Tokens of an example (tiny-llama)" in out
     assert f"{file}: format " in out
     assert "Sample 1" in out
+
+
+@pytest.mark.parametrize(("model", "place"), [("gpt2", "openai-community/gpt2"), ("acme/gpt2", "acme/gpt2")])
+def test_a_model_is_a_name_that_is_listed_or_a_hub_id(
+    model: str, place: str, alpaca: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+):
+    def download(repository: str, file: str) -> str:
+        assert (repository, file) == (place, "tokenizer.json")
+        return str(EMBEDDED / "tiny-llama" / file)
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    found = json.loads(command("inspect", alpaca, "--model", model, "--json")[1])
+    assert found["tokenizer"] == model
+    assert found["tokens"] == json.loads(command("inspect", alpaca, "--json")[1])["tokens"]
+
+
+def test_a_model_that_the_hub_has_not_is_told_in_one_line(
+    alpaca: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+):
+    def download(repository: str, file: str) -> str:
+        assert logging.get_verbosity() == logging.ERROR  # attempts that fail are warnings
+        raise OSError("Repository not found\nfor url ...")
+
+    logging.set_verbosity_warning()
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    message = "--model: no tokenizer.json of none: Repository not found; tiny-llama comes with tunebench\n"
+    assert command("inspect", alpaca, "--model", "none") == (2, "", message)
 
 
 def test_inspect_names_rows_that_cannot_be_used(alpaca: Path, command: Command):
@@ -142,7 +171,11 @@ def test_clean_leaves_nothing_behind_when_a_row_is_wrong(alpaca: Path, tmp_path:
         (["inspect", "TMP/none.jsonl"], "data.train: there is no file or folder TMP/none.jsonl"),
         (
             ["inspect", "OWN", "--model", "./nowhere"],
-            "model.path: there is no folder ./nowhere",
+            "--model: there is no folder ./nowhere",
+        ),
+        (
+            ["inspect", "OWN", "--max-length", "0", "--samples", "-1", "--near", "1"],
+            "--max-length must be > 0, got 0\n--samples must be >= 0, got -1\n--near must be >= 0 and < 1, got 1",
         ),
         (
             ["convert", "OWN", "--to", "messages", "--out", "TMP/x.jsonl", "--split", "a"],
