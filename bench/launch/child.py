@@ -18,6 +18,7 @@ import signal
 import socket
 import sys
 import threading
+import traceback
 from dataclasses import dataclass
 from io import TextIOWrapper
 from multiprocessing import forkserver
@@ -73,13 +74,24 @@ class Sender:
 
 
 def main(work: Work, channel: socket.socket) -> None:
-    """Do `work` in this process; `channel` leads to the parent."""
+    """Do `work` in this process; `channel` leads to the parent. Does not return."""
     os.setsid()
     _leave_fork_server()
     _die_with_parent()
     _redirect_output(work.folder / work.log)
     threading.Thread(target=_obey, args=(channel,), name="command-channel", daemon=True).start()
-    send = Sender(channel)
+    code = 1
+    try:
+        _do(work, Sender(channel))
+        code = 0
+    except BaseException:  # the interpreter would print it too, but then wait for threads that a plugin has left
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+def _do(work: Work, send: "Sender") -> None:
     send({"event": "started"})
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # the parent blocked it while it started us
@@ -93,7 +105,7 @@ def main(work: Work, channel: socket.socket) -> None:
 
 def _leave_fork_server() -> None:
     """Close what keeps the fork server alive, so that it ends with the parent even if this process is stopped then."""
-    server = forkserver._forkserver  # type: ignore[attr-defined]
+    server: Any = forkserver._forkserver
     if server._forkserver_alive_fd is not None:
         os.close(server._forkserver_alive_fd)
         server._forkserver_alive_fd = server._forkserver_address = None

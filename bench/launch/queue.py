@@ -100,7 +100,11 @@ def put_aside(job: Job) -> Path:
 
 
 def smaller_batch(job: Job, record: Record) -> bool:
-    """After an attempt that ran out of memory in training: prepare one with half the examples at once, if asked to."""
+    """After an attempt that ran out of memory in training: prepare one with half the examples at once, if asked to.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
     run = job.run
     if record.status is not Status.OOM or record.failed_phase != "train" or not run.train.auto_batch:
         return False
@@ -112,6 +116,8 @@ def smaller_batch(job: Job, record: Record) -> bool:
         return False
     words = f"oom in train with {now} examples at once: {_first_line(record)}"
     job.attempt = Attempt(half, [*job.attempt.history, words])
+    job.attempt.write(job.folder)
+    (job.folder / store.RECORD).unlink(missing_ok=True)
     return True
 
 

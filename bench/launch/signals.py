@@ -19,12 +19,12 @@ class Signals:
     def __init__(self) -> None:
         self.count = 0
         self.source, self._wake = socket.socketpair()
+        for end in (self.source, self._wake):
+            end.setblocking(False)
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> "Signals":
         if threading.current_thread() is threading.main_thread():
-            for end in (self.source, self._wake):
-                end.setblocking(False)
             self._wakeup = signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
             for number in STOPPING:
                 if signal.getsignal(number) is not signal.SIG_IGN:  # a shell has put us in the background, or nohup

@@ -65,6 +65,7 @@ class Sweep:
         self._running: dict[str, tuple[Job, Running, Lock, Lease]] = {}
         self._done: dict[str, Record] = {}
         self._given_up: set[str] = set()  # runs that cannot be done and have no record
+        self._done_again: set[str] = set()
         self._devices: dict[Any, Devices] = {}
         self._said = False  # what is waited for
         self._progress = Progress()
@@ -114,19 +115,33 @@ class Sweep:
         for job in list(self._due):
             if self._signals.count > self._stops:
                 break
-            if job.base is not None and self._is_open(job.base.run_id()):
+            if job.base is not None and not self._has_base(job, job.base):
                 continue
             try:
                 blocked = not self._start(job) or blocked
             except OSError as error:  # a full or read-only disk
                 self._due.remove(job)
-                self._close(job, unreached(job.run, Status.FAILED, f"cannot be written: {error.strerror}: {error.filename}"), 0.0)
+                self._close(
+                    job,
+                    unreached(job.run, Status.FAILED, f"cannot be written: {error.strerror}: {error.filename}"),
+                    0.0,
+                )
         if not blocked:
             self._progress.waiting_for, self._said = "", False
         return blocked
 
-    def _is_open(self, run_id: str) -> bool:
-        return run_id in self._running or any(job.run_id == run_id for job in self._due)
+    def _has_base(self, job: Job, base: Run) -> bool:
+        """Whether the base run is over; one whose record somebody has removed meanwhile is done again, once."""
+        base_id = base.run_id()
+        if base_id in self._running or any(each.run_id == base_id for each in self._due):
+            return False
+        again = Job(base, job.folder.parent / base_id)
+        if (again.folder / store.RECORD).exists() or base_id in self._done_again or base_id in self._given_up:
+            return True
+        self._done_again.add(base_id)
+        self._due.insert(0, again)
+        self._progress.total += 1
+        return False
 
     def _start(self, job: Job) -> bool:
         """Start the run, or find that it is done; False while somebody else holds it or its device."""
@@ -170,7 +185,10 @@ class Sweep:
         """Clean up after the run and keep its record, or try it again with a smaller batch."""
         running.close()
         record = running.record()
-        again = not self._signals.count and smaller_batch(job, record)
+        again = False
+        if not self._signals.count:
+            with contextlib.suppress(OSError):  # a full disk: the record stays as it is
+                again = smaller_batch(job, record)
         del self._running[job.run_id]
         lease.release()
         lock.release()

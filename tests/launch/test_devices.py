@@ -97,7 +97,8 @@ def test_a_gpu_in_use_by_another_program_is_waited_for(smi, go, make_run, view, 
     (record,) = go([make_run()], "tells_where")
     assert record.status is Status.OK
     assert (
-        "waiting: another program holds 20,480 of 46,068 MiB on GPU 0 (NVIDIA L40S)" in view.text.getvalue().splitlines()
+        "waiting: another program holds 20,480 of 46,068 MiB on GPU 0 (NVIDIA L40S)"
+        in view.text.getvalue().splitlines()
     )
 
 

@@ -41,7 +41,7 @@ def test_tensorboard_shows_the_steps(carry_out, monkeypatch):
     monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", "")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    run, folder = carry_out("tensorboard")
+    _, folder = carry_out("tensorboard")
     shown = EventAccumulator(str(folder / "tensorboard"))
     shown.Reload()
     losses = [line["loss"] for line in store.read_lines(folder / store.STEPS)]
@@ -74,6 +74,7 @@ def test_a_tracker_that_is_not_installed_is_named(monkeypatch):
     assert Run(get("lora")(), budget=Budget(steps=1), tracker="mlflow").errors() == [
         "tracker=mlflow needs mlflow: pip install 'tunebench[mlflow]'"
     ]
-    assert "tracker must be one of none, tensorboard, mlflow, wandb, trackio, got 'tensorbord'" in Run(
-        get("lora")(), budget=Budget(steps=1), tracker="tensorbord"
-    ).errors()
+    assert (
+        "tracker must be one of none, tensorboard, mlflow, wandb, trackio, got 'tensorbord'"
+        in Run(get("lora")(), budget=Budget(steps=1), tracker="tensorbord").errors()
+    )
