@@ -196,7 +196,7 @@ def test_auto_batch_halves_until_it_fits_and_says_so(faults, view):
     record = found["lora"]
     assert {r.status for r in found.values()} == {Status.OK}
     assert (record.training.micro_batch_size, record.training.gradient_accumulation) == (1, 12)
-    assert record.training.examples == 4 * 12
+    assert record.training.examples == 2 * (12 + 4)  # of 16, over and over
     assert record.history == [
         f"oom in train with {n} examples at once: OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
         for n in (12, 6, 3)
