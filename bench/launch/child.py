@@ -92,7 +92,6 @@ def main(work: Work, channel: socket.socket) -> None:
 
 
 def _do(work: Work, send: "Sender") -> None:
-    send({"event": "started"})
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # the parent blocked it while it started us
     os.environ.update(work.environment)
@@ -100,7 +99,9 @@ def _do(work: Work, send: "Sender") -> None:
         os.environ.update(_accelerate(work.accelerate))
     _limit_memory(work.heap_bytes)
     importlib.import_module(work.preload)
-    _resolve(work.target)(pickle.loads(work.run), work.folder, send)
+    worker, run = _resolve(work.target), pickle.loads(work.run)
+    send({"event": "started"})
+    worker(run, work.folder, send)
 
 
 def _leave_fork_server() -> None:
