@@ -6,6 +6,7 @@ Two runs on one device disturb each other's timing and memory, so a device is le
 
 import os
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from bench.measure.environment import sees_cuda
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 IDLE = 1024  # MiB that a driver or a desktop may hold on a GPU that is free
+INTERVAL = 2.0  # seconds between two looks at a GPU that another program uses
 LOCKS = "TUNEBENCH_LOCKS"  # environment variable: another folder for the locks
 
 
@@ -50,6 +52,7 @@ class Devices:
         self._settings = run.launch
         self._keys = _gpu_keys(run) if uses_gpus(run) else []
         self._names = {key: gpu.uuid for key in self._keys if (gpu := _find(key, gpus()))}  # one lock for both names
+        self._look_again: dict[str, float] = {}
         self.waiting_for = ""
         if self._keys and run.launch.busy == "refuse":
             known = gpus()
@@ -66,10 +69,9 @@ class Devices:
             lock = self._take("cpu")
             return None if lock is None else Lease({}, [lock])
         taken: dict[str, Lock] = {}
-        known = gpus() if self._settings.busy == "wait" and self._settings.per_device == 1 else []
         for key in self._keys:
             lock = self._take(key)
-            if lock is not None and self._busy(key, known):
+            if lock is not None and self._must_wait(key):
                 lock.release()
             elif lock is not None:
                 taken[key] = lock
@@ -88,6 +90,16 @@ class Devices:
         what = "the CPU is" if key == "cpu" else f"GPU {key} is"
         self.waiting_for = f"{what} in use by {holder(path)} of tunebench (launch.per_device shares a device)"
         return None
+
+    def _must_wait(self, key: str) -> bool:
+        """Whether another program is on the GPU that we have just locked; asked now and then, as it takes time."""
+        if self._settings.busy != "wait" or self._settings.per_device > 1:
+            return False
+        if time.monotonic() < self._look_again.get(key, 0.0):
+            return True
+        busy = self._busy(key, gpus())
+        self._look_again[key] = time.monotonic() + (INTERVAL if busy else 0.0)
+        return busy
 
     def _busy(self, key: str, known: list[Gpu]) -> bool:
         """Whether a program that is none of ours holds memory there."""

@@ -16,11 +16,11 @@ ASIDE = ".damaged"  # folder beside the runs for what is in the way and must not
 
 @dataclass
 class Job:
-    """A run with its folder, and the base run that must be done before it."""
+    """A run with its folder, and the job of the base run, which must be done before."""
 
     run: Run
     folder: Path
-    base: Run | None = None
+    base: "Job | None" = None
     attempt: Attempt = field(default_factory=Attempt)
 
     @property
@@ -45,7 +45,11 @@ def with_bases(runs: list[Run]) -> list[Run]:
 
 def jobs(runs: list[Run]) -> list[Job]:
     """Everything that the runs need, in order."""
-    return [Job(run, folder_of(run), None if run.method is None else run.base()) for run in with_bases(runs)]
+    found: dict[str, Job] = {}
+    for run in with_bases(runs):
+        base = None if run.method is None else found[run.base().run_id()]
+        found[run.run_id()] = Job(run, folder_of(run), base)
+    return list(found.values())
 
 
 def folder_of(run: Run) -> Path:

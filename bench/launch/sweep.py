@@ -100,7 +100,7 @@ class Sweep:
         sources: list[Any] = [self._signals.source]
         for _, running, _, _ in self._running.values():
             sources += [source for process in running.processes for source in process.sources()]
-        connection.wait(sources, POLL if blocked else HEARTBEAT)
+        connection.wait(sources, POLL if blocked and not self._running else HEARTBEAT)
         self._answer_signals()
         for job, running, lock, lease in list(self._running.values()):
             if running.attend(self._view.event, self._grace):
@@ -111,59 +111,62 @@ class Sweep:
 
     def _start_what_can(self) -> bool:
         """Start the runs whose turn it is; returns whether one waits for something that others hold."""
-        blocked = False
+        blocked, full = False, set()
+        pending = {job.run_id for job in self._due} | self._running.keys()
         for job in list(self._due):
             if self._signals.count > self._stops:
                 break
-            if job.base is not None and not self._has_base(job, job.base):
+            if self._device_key(job) in full or not self._has_base(job, pending):
                 continue
             try:
-                blocked = not self._start(job) or blocked
+                waits = self._start(job)
             except OSError as error:  # a full or read-only disk
                 self._due.remove(job)
-                self._close(
-                    job,
-                    unreached(job.run, Status.FAILED, f"cannot be written: {error.strerror}: {error.filename}"),
-                    0.0,
-                )
+                reason = f"cannot be written: {error.strerror}: {error.filename}"
+                self._close(job, unreached(job.run, Status.FAILED, reason), 0.0)
+                continue
+            if waits:
+                blocked = True
+                self._wait_for(waits)
+                if waits == self._devices_of(job).waiting_for:
+                    full.add(self._device_key(job))
         if not blocked:
             self._progress.waiting_for, self._said = "", False
         return blocked
 
-    def _has_base(self, job: Job, base: Run) -> bool:
+    def _has_base(self, job: Job, pending: set[str]) -> bool:
         """Whether the base run is over; one whose record somebody has removed meanwhile is done again, once."""
-        base_id = base.run_id()
-        if base_id in self._running or any(each.run_id == base_id for each in self._due):
-            return False
-        again = Job(base, job.folder.parent / base_id)
-        if (again.folder / store.RECORD).exists() or base_id in self._done_again or base_id in self._given_up:
+        if job.base is None or job.base.run_id in self._given_up:
             return True
-        self._done_again.add(base_id)
-        self._due.insert(0, again)
+        if job.base.run_id in pending:
+            return False
+        if (job.base.folder / store.RECORD).exists() or job.base.run_id in self._done_again:
+            return True
+        self._done_again.add(job.base.run_id)
+        pending.add(job.base.run_id)
+        self._due.insert(0, job.base)
         self._progress.total += 1
         return False
 
-    def _start(self, job: Job) -> bool:
-        """Start the run, or find that it is done; False while somebody else holds it or its device."""
+    def _start(self, job: Job) -> str:
+        """Start the run, or find that it is done; else what it waits for: somebody who does it, or a device."""
         lock = Lock.take(job.lock)
         if lock is None:
-            self._wait_for(f"{job.run_id} is being done by {holder(job.lock)}")
-            return False
+            return f"{job.run_id} is being done by {holder(job.lock)}"
         lease: Lease | None = None
         try:
             if self._is_settled(job) or job.run_id in self._given_up:
                 self._due.remove(job)
                 self._progress.total -= 1
-                return True
+                return ""
             lease = self._devices_of(job).lease(job.run.launch.processes if job.base else 1)
             if lease is None:
-                self._wait_for(self._devices_of(job).waiting_for)
-                return False
+                return self._devices_of(job).waiting_for
             prepare(job)
             self._due.remove(job)
             self._view.start(job.run)
             self._running[job.run_id] = (job, self._begin(job, lock, lease), lock, lease)
-            return True
+            return ""
         finally:
             if job.run_id not in self._running:
                 lock.release()
@@ -236,11 +239,15 @@ class Sweep:
             running.stop(Status.INTERRUPTED, "stopped by Ctrl-C", FINISH if first else 0.0)
 
     def _devices_of(self, job: Job) -> Devices:
-        settings = job.run.launch
-        key = (job.run.hardware.device, tuple(settings.devices), settings.per_device, settings.processes)
+        key = self._device_key(job)
         if key not in self._devices:
             self._devices[key] = Devices(job.run)
         return self._devices[key]
+
+    def _device_key(self, job: Job) -> tuple[Any, ...]:
+        """Runs with the same key use the same devices."""
+        settings = job.run.launch
+        return (job.run.hardware.device, *settings.devices, settings.per_device, settings.processes, settings.busy)
 
     def _wait_for(self, what: str) -> None:
         """Say once what is waited for, if there is nothing else to do."""
