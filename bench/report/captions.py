@@ -28,6 +28,7 @@ def caption(section: Section) -> dict[str, str]:
         "Learning rates": _learning_rates(section.groups),
         "Seeds": ", ".join(map(str, sorted({g.seed for g in records if g.method != "base"}))),
         "Precision": _precision(section.groups),
+        "Batch": _by_value(section.groups, _batch),
         "Decoding": "; ".join(dict.fromkeys(_decoding(r.evaluation) for r in records if r.evaluation)),
         "Metrics": _metrics(section),
         "Versions": _versions(section),
@@ -163,6 +164,19 @@ def _precision(groups: Sequence[Group]) -> str:
         return f"computation {training.precision}, trained weights {training.trainable_dtype}"
 
     return _by_value(groups, read)
+
+
+def _batch(record: Record) -> str | None:
+    """How the examples of a step were divided; None where one process took them all at once."""
+    found = record.training
+    if found is None or found.micro_batch_size is None or found.gradient_accumulation is None:
+        return None
+    if found.processes == found.gradient_accumulation == 1:
+        return None
+    each = f" in each of {found.processes} processes" if found.processes > 1 else ""
+    step = found.micro_batch_size * found.gradient_accumulation * found.processes
+    smaller = ", after running out of memory" if any(line.startswith("oom in train") for line in record.history) else ""
+    return f"{found.micro_batch_size} at once{each}, {step} a step{smaller}"
 
 
 def _metrics(section: Section) -> str:
