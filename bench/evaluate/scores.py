@@ -5,7 +5,7 @@ classifier's class, or a greedily generated text. Examples are taken in order of
 padding; outcomes come back in the split's order.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from bench.config import Measure, Task
 from bench.data.example import Example, TaskData
 from bench.data.tokens import PadRight, Tokens, class_row, tokenise, training_row
 from bench.evaluate import metrics
+from bench.evaluate.batches import batches
 from bench.evaluate.choices import choice_log_probs
 from bench.evaluate.generate import generate
 from bench.evaluate.outcome import Outcome
@@ -107,7 +108,8 @@ class Evaluation:
         end = self.tokenizer.eos_token_id
         choices = [[*row, end] for row in ids]
         found: dict[int, Outcome] = {}
-        for batch in self._batches(max(1, self.batch_size // len(choices))):
+        lengths = [len(t.prompt) for t in self.tokens]
+        for batch in batches(lengths, max(1, self.batch_size // len(choices)), one_length=self.kind == "causal"):
             scores = choice_log_probs(self.model, [self.tokens[i].prompt for i in batch], choices).tolist()
             for i, row in zip(batch, scores, strict=True):
                 right = len(choices[texts.index(self.examples[i].completion)])
@@ -134,7 +136,7 @@ class Evaluation:
     def classes(self) -> list[Outcome]:
         """A classifier's most probable class."""
         found: dict[int, Outcome] = {}
-        for batch in self._batches(self.batch_size):
+        for batch in batches(self._lengths(), self.batch_size):
             rows = self.collate([class_row(self.tokens[i], 0) for i in batch])
             scores = class_log_probs(self.model, {key: value.to(self.device) for key, value in rows.items()}).tolist()
             for i, row in zip(batch, scores, strict=True):
@@ -146,7 +148,7 @@ class Evaluation:
         """Loss of the right completion, and its margin over the rejected one where every example has one."""
         pairs = all(t.rejected is not None for t in self.tokens)
         found: dict[int, Outcome] = {}
-        for batch in self._batches(self.batch_size):
+        for batch in batches(self._lengths(), self.batch_size):
             right = self._log_probs([self.tokens[i] for i in batch])
             wrong = (
                 self._log_probs([Tokens(self.tokens[i].prompt, self.tokens[i].rejected or []) for i in batch])
@@ -172,14 +174,8 @@ class Evaluation:
         found: list[float] = completion_log_probs(self.model, {k: v.to(self.device) for k, v in rows.items()}).tolist()
         return found
 
-    def _batches(self, size: int) -> Iterator[list[int]]:
-        """Indices in order of length, the longest first, so that a batch too large for memory fails at once."""
-        order = sorted(range(len(self.tokens)), key=self._length, reverse=True)
-        for start in range(0, len(order), size):
-            yield order[start : start + size]
-
-    def _length(self, i: int) -> int:
-        return len(self.tokens[i].prompt) + len(self.tokens[i].completion)
+    def _lengths(self) -> list[int]:
+        return [len(t.prompt) + len(t.completion) for t in self.tokens]
 
     def _in_order(self, found: dict[int, Outcome]) -> list[Outcome]:
         return [found[i] for i in range(len(self.examples))]
