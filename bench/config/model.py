@@ -36,3 +36,7 @@ class Model:
         if self.architecture and "model_type" not in self.architecture:
             found.append("model.architecture must have a model_type, such as llama")
         return found
+
+    def bare(self) -> bool:
+        """Whether the architecture alone makes the model, so that no file of `path` is read."""
+        return self.weights == "random" and bool(self.architecture)

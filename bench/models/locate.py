@@ -14,6 +14,7 @@ from bench.method import did_you_mean
 
 EMBEDDED = Path(__file__).parent / "embedded"
 PREFIX = "embedded:"
+TOKENIZER = ("*token*", "*vocab*", "*.model", "tekken.json")  # one of these files at least comes with any tokenizer
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -46,6 +47,34 @@ def resolve_tokenizer(path: str) -> str:
         ValueError: there is no such folder, or it holds no tokenizer.
     """
     return _folder("model.tokenizer", path, "tokenizer", "tokenizer_config.json")
+
+
+def resolve_whole(path: str) -> str:
+    """What transformers can load for `model.path`, which must bring the tokenizer too: a folder, or a Hub id unchanged.
+
+    Without a tokenizer's files transformers makes an empty one for many architectures, and says nothing.
+
+    Raises:
+        ValueError: there is no such embedded model or folder, or the folder holds no model or no tokenizer.
+    """
+    place = resolve(path)
+    folder = Path(place)
+    if folder.is_dir() and not any(file for pattern in TOKENIZER for file in folder.glob(pattern)):
+        raise ValueError(f"model.path: {path} holds no tokenizer; name one with model.tokenizer")
+    return place
+
+
+def errors(model: Model) -> list[str]:
+    """What is wrong with where the files of a model are said to be; an empty path is named by `model.errors()`."""
+    whole = [] if model.bare() else [(model.path, resolve if model.tokenizer else resolve_whole)]
+    found = []
+    for path, check in (*whole, (model.tokenizer, resolve_tokenizer)):
+        try:
+            if path:
+                check(path)
+        except ValueError as error:
+            found.append(str(error))
+    return found
 
 
 def _folder(key: str, path: str, what: str, file: str) -> str:

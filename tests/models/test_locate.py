@@ -1,11 +1,13 @@
 """Where `model.path` leads, and the exact words for a path that leads nowhere."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bench.config import Model
 from bench.models import locate
-from bench.models.locate import resolve, resolve_tokenizer
+from bench.models.locate import errors, resolve, resolve_tokenizer
 
 
 @pytest.mark.parametrize("path", ["gpt2", "meta-llama/Llama-3.2-1B", "nobody/no-such.model_1"])
@@ -61,3 +63,27 @@ def test_a_tokenizer_s_folder_needs_no_model(tmp_path: Path):
     assert resolve_tokenizer("openai-community/gpt2") == "openai-community/gpt2"
     with pytest.raises(ValueError, match=r"^model\.tokenizer: there is no folder \./nope$"):
         resolve_tokenizer("./nope")
+
+
+@pytest.mark.parametrize(
+    "file", ["tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "spiece.model", "qwen.tiktoken"]
+)
+def test_a_model_s_folder_has_the_tokenizer_too_unless_another_is_named(file: str, tmp_path: Path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in ("config.json", "generation_config.json", "model.safetensors"):
+        (folder / name).write_text("{}")
+    model = Model(path=str(folder))
+    assert errors(model) == [f"model.path: {folder} holds no tokenizer; name one with model.tokenizer"]
+    assert errors(replace(model, tokenizer="org/name")) == []
+    assert errors(replace(model, weights="random", architecture={"model_type": "gpt2"})) == []
+    (folder / file).touch()
+    assert errors(model) == []
+
+
+def test_both_places_are_checked_at_once():
+    assert errors(Model(path="./model", tokenizer="./words")) == [
+        "model.path: there is no folder ./model",
+        "model.tokenizer: there is no folder ./words",
+    ]
+    assert errors(Model(path="")) == []  # Model.errors() names it
