@@ -173,6 +173,7 @@ def _checked(whole: DictConfig) -> Run:
         found.append(str(error))
     if found:
         raise UserError("\n".join(found))
+    run.model.content = locate.content(run.model)
     return run
 
 

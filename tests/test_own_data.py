@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -96,6 +97,19 @@ def test_a_changed_file_is_another_run(tmp_path: Path):
     assert planned("task=file", f"data.train={own}", "data.retries=9").run_id() == before.run_id()
     own.write_text('{"prompt": "a", "completion": "c"}\n' * 30)
     assert planned("task=file", f"data.train={own}").run_id() != before.run_id()
+
+
+def test_changed_weights_in_a_model_s_folder_are_another_run(tiny_llama: str, tmp_path: Path):
+    folder = tmp_path / "mine"
+    shutil.copytree(tiny_llama, folder)
+    overrides = ("model=hub", f"model.path={folder}", "model.name=mine")
+    before = planned(*overrides)
+    assert planned(*overrides).run_id() == before.run_id()
+    weights = folder / "model.safetensors"
+    data = weights.read_bytes()
+    weights.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    after = planned(*overrides)
+    assert (after.run_id() == before.run_id(), after.base().run_id() == before.base().run_id()) == (False, False)
 
 
 @pytest.mark.parametrize(

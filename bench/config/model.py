@@ -23,6 +23,7 @@ class Model:
     attention: str = "sdpa"  # sdpa | eager | flash_attention_2
     safetensors: bool = True  # false: also read pickled weights, which can run code when they are loaded
     trust_remote_code: bool = False  # run Python that comes with the model
+    content: str = ""  # SHA-256 of a local model's files, set by tunebench: changed files are another model
 
     def errors(self) -> list[str]:
         """Invalid settings in words."""
