@@ -265,6 +265,17 @@ def test_rows_that_are_longer_than_the_model_has_places_are_refused_before_loadi
     assert record.phases == []
 
 
+def test_an_answer_needs_places_too_once_the_rows_say_that_there_are_any(tmp_path: Path):
+    file = ROOT / "tests" / "data" / "formats" / "files" / "alpaca.jsonl"
+    run = planned("model=gpt2", "model.weights=random", "task=file", f"data.train={file}", "task.max_length=1024")
+    record = carried_out(run, tmp_path)
+    assert (record.status, record.reason) == (
+        Status.UNSUPPORTED,
+        "gpt2 has 1024 positions, too few for task.max_length=1024, task.max_new_tokens=4",
+    )
+    assert record.phases == []
+
+
 def test_a_named_model_runs_with_random_weights_and_no_network(labelled: Path, tmp_path: Path):
     common = ("model.weights=random", "task=file", f"data.train={labelled}", "measure.forgetting=false")
     small = {

@@ -70,7 +70,7 @@ def evaluate(
     if kind == "classifier":
         found = evaluation.classes()
     elif data.kind == "classification":
-        found = evaluation.choices()
+        found = evaluation.choices(task.max_length)
     elif data.kind == "multiple_choice":
         found = evaluation.options()
     else:
@@ -101,16 +101,18 @@ class Evaluation:
         self.collate = PadRight(self.tokenizer.pad_token_id)
         self.device = inner_model(self.model).device
 
-    def choices(self) -> list[Outcome]:
-        """The most probable of the task's choices."""
+    def choices(self, max_length: int) -> list[Outcome]:
+        """The most probable of the task's choices, after a prompt that leaves room for the longest of them."""
         texts = self.data.choices
         ids = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
         end = self.tokenizer.eos_token_id
         choices = [[*row, end] for row in ids]
         found: dict[int, Outcome] = {}
-        lengths = [len(t.prompt) for t in self.tokens]
-        for batch in batches(lengths, max(1, self.batch_size // len(choices)), one_length=self.kind == "causal"):
-            scores = choice_log_probs(self.model, [self.tokens[i].prompt for i in batch], choices).tolist()
+        room = max(1, max_length - max(map(len, choices))) if self.kind == "causal" else max_length
+        prompts = [t.prompt[-room:] for t in self.tokens]
+        size = max(1, self.batch_size // len(choices))
+        for batch in batches([len(prompt) for prompt in prompts], size, one_length=self.kind == "causal"):
+            scores = choice_log_probs(self.model, [prompts[i] for i in batch], choices).tolist()
             for i, row in zip(batch, scores, strict=True):
                 right = len(choices[texts.index(self.examples[i].completion)])
                 found[i] = self._chosen(i, row, texts, right)

@@ -9,7 +9,7 @@ import torch
 
 from bench.config import Measure, Model, Task
 from bench.data.example import Example, TaskData
-from bench.data.tokens import Tokens, tokenise
+from bench.data.tokens import tokenise
 from bench.evaluate.scores import Outcome, decoding, evaluate
 from bench.models.load import load
 from bench.models.tiny import tiny_model
@@ -242,15 +242,18 @@ def test_the_record_says_how_answers_are_made():
     assert decoding(CHOICE, "text") == {}
 
 
-def test_a_choice_that_is_cut_with_its_prompt_still_scores_whole(adapted):
-    """The choices are scored in full even where `max_length` leaves the prompt little room."""
+def test_a_prompt_leaves_room_for_the_longest_choice(adapted):
+    """The choices are scored in full, and no row is longer than `max_length`."""
     model, tokenizer = adapted("llama", None)
-    task = replace(CHOICE, max_length=8)
-    (short,) = tokenise(EXAMPLES[3:4], tokenizer, 8)
-    assert len(short.prompt) < 8
-    _, (outcome,) = evaluate(model, tokenizer, data(), EXAMPLES[3:4], task, Measure())
-    ids = Tokens(short.prompt, short.completion)
-    logits = model(input_ids=torch.tensor([ids.prompt + ids.completion])).logits[0].log_softmax(-1)
-    expected = -sum(float(logits[len(ids.prompt) - 1 + i, t]) for i, t in enumerate(ids.completion))
-    assert outcome.tokens == len(ids.completion)
-    assert outcome.loss == pytest.approx(expected, abs=1e-4)
+    choices = [t.completion for t in tokenise([Example("", "", c) for c in CHOICES], tokenizer, 64)]
+    longest, max_length = max(map(len, choices)), 20
+    (cut,) = tokenise(EXAMPLES[3:4], tokenizer, max_length)
+    assert len(cut.completion) < longest < max_length
+    _, (outcome,) = evaluate(model, tokenizer, data(), EXAMPLES[3:4], replace(CHOICE, max_length=max_length), Measure())
+    prompt = cut.prompt[-(max_length - longest) :]
+    assert len(prompt) < len(cut.prompt)
+    for choice, score in zip(choices, outcome.option_log_probs, strict=True):
+        logits = model(input_ids=torch.tensor([prompt + choice])).logits[0].log_softmax(-1)
+        expected = sum(float(logits[len(prompt) - 1 + i, token]) for i, token in enumerate(choice))
+        assert score == pytest.approx(expected, abs=1e-4)
+    assert outcome.tokens == len(cut.completion)
