@@ -24,8 +24,10 @@ def inner_model(model: nn.Module) -> PreTrainedModel:
 
     Adapters in its layers stay active.
     """
-    while not isinstance(model, PreTrainedModel | PeftModel) and isinstance(getattr(model, "module", None), nn.Module):
-        model = model.module
+    while not isinstance(model, PreTrainedModel | PeftModel) and isinstance(
+        wrapped := getattr(model, "module", None), nn.Module
+    ):
+        model = wrapped
     return cast(PreTrainedModel, model.get_base_model() if isinstance(model, PeftModel) else model)
 
 
