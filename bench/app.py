@@ -30,7 +30,7 @@ from bench.data import templates
 from bench.data.sources.fetch import content
 from bench.evaluate import metrics
 from bench.method import Method, PluginError, did_you_mean, discover
-from bench.models.locate import resolve, resolve_tokenizer
+from bench.models import locate
 from bench.paths import conf_dir
 from bench.sweep import carry_out, validation_loss
 
@@ -166,13 +166,14 @@ def _run(overrides: list[Override]) -> Run:
 def _checked(whole: DictConfig) -> Run:
     """The typed run, with the hash of the local files that it reads, so that changed files make another run."""
     run = _typed(whole)
-    found = run.errors() + _model_errors(run) + templates.errors(run.task) + metrics.errors(run.task)
+    found = run.errors() + locate.errors(run.model) + templates.errors(run.task) + metrics.errors(run.task)
     try:
         run.data.content = _content((run.data.train, run.data.validation, run.data.test, run.data.general))
     except ValueError as error:
         found.append(str(error))
     if found:
         raise UserError("\n".join(found))
+    run.model.content = locate.content(run.model)
     return run
 
 
@@ -181,19 +182,6 @@ def _content(locations: tuple[str, str, str, str]) -> str:
     """Hashed once for all runs of a sweep."""
     train, validation, test, general = locations
     return content(Data(train=train, validation=validation, test=test, general=general))
-
-
-def _model_errors(run: Run) -> list[str]:
-    found = []
-    # an architecture alone needs no files, and an empty path is named by run.errors()
-    bare = run.model.weights == "random" and bool(run.model.architecture)
-    for path, check in ((run.model.path, resolve), (run.model.tokenizer, resolve_tokenizer)):
-        try:
-            if path and not (bare and check is resolve):
-                check(path)
-        except ValueError as error:
-            found.append(str(error))
-    return found
 
 
 def _typed(whole: DictConfig) -> Run:

@@ -7,10 +7,20 @@ from bench.method import discover
 from bench.paths import conf_dir
 
 USES = {"methods": "method", "models": "model", "tasks": "task", "hardware": "hardware"}
+USAGE = """\
+usage: tunebench {kind}{options}
+
+What there is to choose from, one a line, with the override that chooses it: tunebench run {use}=NAME
+"""
+MATRIX = "\n  --matrix  which method runs on which family of base models, and why not on the others\n"
 
 
 def main(kind: str, arguments: Sequence[str] = ()) -> int:
     """Print the list of one kind, with the override that chooses each entry; `models --matrix` the matrix."""
+    if {"-h", "--help"} & set(arguments):
+        print(USAGE.format(kind=kind, options=" [--matrix]" * (kind == "models"), use=USES[kind]), end="")
+        print(MATRIX * (kind == "models"), end="")
+        return 0
     if list(arguments) == ["--matrix"] and kind == "models":
         from bench.models.matrix import main as matrix
 

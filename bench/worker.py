@@ -102,7 +102,7 @@ def _carry_out(run: Run, folder: Path, record: Record, send: Send, attempt: Atte
     _share_machine(run, device)
     record.environment = environment(device, hardware=folder.parent.name)
     info = load.info(run.model, device, run.train.gradient_checkpointing)
-    reason = too_long(run, info) or (run.method.supports(info) if run.method is not None else None)
+    reason = too_long(run, info, run.task.kind) or (run.method.supports(info) if run.method is not None else None)
     reason = reason or (unsharded(run, device) if ranks.sharded() else None)
     if reason is not None:
         raise Unsupported(reason)
@@ -110,7 +110,8 @@ def _carry_out(run: Run, folder: Path, record: Record, send: Send, attempt: Atte
         (folder / store.EXAMPLES).unlink(missing_ok=True)
     data = tasks.load(run.task, run.data)
     record.data = data.facts()
-    reason = tasks.unsuited(data, info.kind, "" if run.method is None else run.method.objective)
+    objective = "" if run.method is None else run.method.objective
+    reason = too_long(run, info, data.kind) or tasks.unsuited(data, info.kind, objective)
     if reason is not None:
         raise Unsupported(reason)
 
@@ -247,13 +248,22 @@ class Job:
                     self.record.checkpoint_bytes = checkpoint.save(model, Path(scratch))
 
 
-def too_long(run: Run, info: ModelInfo) -> str | None:
-    """None, or the reason why the model has no places for the task's rows, and virtual tokens in front of them."""
-    extra = getattr(run.method, "virtual_tokens", 0)
-    if not info.positions or run.task.max_length + extra <= info.positions:
+def too_long(run: Run, info: ModelInfo, kind: str) -> str | None:
+    """None, or the reason why the model has no places for the task's rows with all that is put around them.
+
+    That is virtual tokens in front, and the generated answer behind; an encoder-decoder has places of their own for
+    answers. `kind` is that of the task: "auto" where its rows are not read yet.
+    """
+    extra, longest = getattr(run.method, "virtual_tokens", 0), run.task.max_length
+    written = 0
+    if info.kind != "classifier" and kind != "auto":
+        written = decoding(run.task, kind).get("max_new_tokens", 0)
+    places = max(longest, written) if info.kind == "seq2seq" else longest + written
+    if not info.positions or places + extra <= info.positions:
         return None
+    answer = f", task.max_new_tokens={written}" if written else ""
     front = f" and {extra} virtual tokens" if extra else ""
-    return f"{info.name} has {info.positions} positions, too few for task.max_length={run.task.max_length}{front}"
+    return f"{info.name} has {info.positions} positions, too few for task.max_length={longest}{answer}{front}"
 
 
 def unsharded(run: Run, device: str) -> str | None:

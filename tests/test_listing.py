@@ -31,3 +31,19 @@ def test_the_tasks_are_listed_with_their_overrides(capsys: pytest.CaptureFixture
     (rte,) = [line for line in lines if line.startswith("task=peftbench/rte ")]
     assert rte.endswith(" (nyu-mll/glue, rte) [preferences]")
     assert sum(line.startswith("task=peftbench/") for line in lines) == 27
+
+
+def test_every_list_says_what_it_is(capsys: pytest.CaptureFixture[str]):
+    about = "What there is to choose from, one a line, with the override that chooses it: tunebench run"
+    assert listing.main("tasks", ["--help"]) == 0
+    assert capsys.readouterr().out == f"usage: tunebench tasks\n\n{about} task=NAME\n"
+    assert listing.main("models", ["-h"]) == 0
+    assert capsys.readouterr().out == (
+        f"usage: tunebench models [--matrix]\n\n{about} model=NAME\n\n"
+        "  --matrix  which method runs on which family of base models, and why not on the others\n"
+    )
+
+
+def test_an_option_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]):
+    assert listing.main("tasks", ["--matrix"]) == 2
+    assert capsys.readouterr() == ("", "tunebench tasks: there is no option --matrix\n")

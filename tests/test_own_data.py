@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -96,6 +97,19 @@ def test_a_changed_file_is_another_run(tmp_path: Path):
     assert planned("task=file", f"data.train={own}", "data.retries=9").run_id() == before.run_id()
     own.write_text('{"prompt": "a", "completion": "c"}\n' * 30)
     assert planned("task=file", f"data.train={own}").run_id() != before.run_id()
+
+
+def test_changed_weights_in_a_model_s_folder_are_another_run(tiny_llama: str, tmp_path: Path):
+    folder = tmp_path / "mine"
+    shutil.copytree(tiny_llama, folder)
+    overrides = ("model=hub", f"model.path={folder}", "model.name=mine")
+    before = planned(*overrides)
+    assert planned(*overrides).run_id() == before.run_id()
+    weights = folder / "model.safetensors"
+    data = weights.read_bytes()
+    weights.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    after = planned(*overrides)
+    assert (after.run_id() == before.run_id(), after.base().run_id() == before.base().run_id()) == (False, False)
 
 
 @pytest.mark.parametrize(
@@ -247,6 +261,17 @@ def test_rows_that_are_longer_than_the_model_has_places_are_refused_before_loadi
     assert (record.status, record.reason) == (
         Status.UNSUPPORTED,
         "gpt2 has 1024 positions, too few for task.max_length=1020 and 16 virtual tokens",
+    )
+    assert record.phases == []
+
+
+def test_an_answer_needs_places_too_once_the_rows_say_that_there_are_any(tmp_path: Path):
+    file = ROOT / "tests" / "data" / "formats" / "files" / "alpaca.jsonl"
+    run = planned("model=gpt2", "model.weights=random", "task=file", f"data.train={file}", "task.max_length=1024")
+    record = carried_out(run, tmp_path)
+    assert (record.status, record.reason) == (
+        Status.UNSUPPORTED,
+        "gpt2 has 1024 positions, too few for task.max_length=1024, task.max_new_tokens=4",
     )
     assert record.phases == []
 

@@ -23,6 +23,7 @@ class Model:
     attention: str = "sdpa"  # sdpa | eager | flash_attention_2
     safetensors: bool = True  # false: also read pickled weights, which can run code when they are loaded
     trust_remote_code: bool = False  # run Python that comes with the model
+    content: str = ""  # SHA-256 of a local model's files, set by tunebench: changed files are another model
 
     def errors(self) -> list[str]:
         """Invalid settings in words."""
@@ -36,3 +37,7 @@ class Model:
         if self.architecture and "model_type" not in self.architecture:
             found.append("model.architecture must have a model_type, such as llama")
         return found
+
+    def bare(self) -> bool:
+        """Whether the architecture alone makes the model, so that no file of `path` is read."""
+        return self.weights == "random" and bool(self.architecture)

@@ -1,6 +1,6 @@
 """Greedy answers to prompts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -8,6 +8,7 @@ from transformers import GenerationConfig
 
 from bench.config import Task
 from bench.data.tokens import pad
+from bench.evaluate.batches import batches
 from bench.models.logits import inner_model
 
 
@@ -35,7 +36,7 @@ def generate(
     )
     device = inner_model(model).device
     answers = [""] * len(prompts)
-    for batch in _batches(prompts, batch_size, one_length=kind == "causal"):
+    for batch in batches([len(prompt) for prompt in prompts], batch_size, one_length=kind == "causal"):
         ids = pad([prompts[i] for i in batch], tokenizer.pad_token_id).to(device)
         mask = pad([[1] * len(prompts[i]) for i in batch], 0).to(device)
         output = model.generate(
@@ -45,18 +46,6 @@ def generate(
         for i, row in zip(batch, new, strict=True):
             answers[i] = _cut(tokenizer.decode(row, skip_special_tokens=True), task.stop)
     return answers
-
-
-def _batches(prompts: Sequence[list[int]], size: int, one_length: bool) -> Iterator[list[int]]:
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]), reverse=True)
-    batch: list[int] = []
-    for i in order:
-        if batch and (len(batch) == size or (one_length and len(prompts[i]) != len(prompts[batch[0]]))):
-            yield batch
-            batch = []
-        batch.append(i)
-    if batch:
-        yield batch
 
 
 def _cut(text: str, stops: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ classifier's class, or a greedily generated text. Examples are taken in order of
 padding; outcomes come back in the split's order.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from bench.config import Measure, Task
 from bench.data.example import Example, TaskData
 from bench.data.tokens import PadRight, Tokens, class_row, tokenise, training_row
 from bench.evaluate import metrics
+from bench.evaluate.batches import batches
 from bench.evaluate.choices import choice_log_probs
 from bench.evaluate.generate import generate
 from bench.evaluate.outcome import Outcome
@@ -69,7 +70,7 @@ def evaluate(
     if kind == "classifier":
         found = evaluation.classes()
     elif data.kind == "classification":
-        found = evaluation.choices()
+        found = evaluation.choices(task.max_length)
     elif data.kind == "multiple_choice":
         found = evaluation.options()
     else:
@@ -100,15 +101,18 @@ class Evaluation:
         self.collate = PadRight(self.tokenizer.pad_token_id)
         self.device = inner_model(self.model).device
 
-    def choices(self) -> list[Outcome]:
-        """The most probable of the task's choices."""
+    def choices(self, max_length: int) -> list[Outcome]:
+        """The most probable of the task's choices, after a prompt that leaves room for the longest of them."""
         texts = self.data.choices
         ids = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
         end = self.tokenizer.eos_token_id
         choices = [[*row, end] for row in ids]
         found: dict[int, Outcome] = {}
-        for batch in self._batches(max(1, self.batch_size // len(choices))):
-            scores = choice_log_probs(self.model, [self.tokens[i].prompt for i in batch], choices).tolist()
+        room = max(1, max_length - max(map(len, choices))) if self.kind == "causal" else max_length
+        prompts = [t.prompt[-room:] for t in self.tokens]
+        size = max(1, self.batch_size // len(choices))
+        for batch in batches([len(prompt) for prompt in prompts], size, one_length=self.kind == "causal"):
+            scores = choice_log_probs(self.model, [prompts[i] for i in batch], choices).tolist()
             for i, row in zip(batch, scores, strict=True):
                 right = len(choices[texts.index(self.examples[i].completion)])
                 found[i] = self._chosen(i, row, texts, right)
@@ -134,7 +138,7 @@ class Evaluation:
     def classes(self) -> list[Outcome]:
         """A classifier's most probable class."""
         found: dict[int, Outcome] = {}
-        for batch in self._batches(self.batch_size):
+        for batch in batches(self._lengths(), self.batch_size):
             rows = self.collate([class_row(self.tokens[i], 0) for i in batch])
             scores = class_log_probs(self.model, {key: value.to(self.device) for key, value in rows.items()}).tolist()
             for i, row in zip(batch, scores, strict=True):
@@ -146,7 +150,7 @@ class Evaluation:
         """Loss of the right completion, and its margin over the rejected one where every example has one."""
         pairs = all(t.rejected is not None for t in self.tokens)
         found: dict[int, Outcome] = {}
-        for batch in self._batches(self.batch_size):
+        for batch in batches(self._lengths(), self.batch_size):
             right = self._log_probs([self.tokens[i] for i in batch])
             wrong = (
                 self._log_probs([Tokens(self.tokens[i].prompt, self.tokens[i].rejected or []) for i in batch])
@@ -172,14 +176,8 @@ class Evaluation:
         found: list[float] = completion_log_probs(self.model, {k: v.to(self.device) for k, v in rows.items()}).tolist()
         return found
 
-    def _batches(self, size: int) -> Iterator[list[int]]:
-        """Indices in order of length, the longest first, so that a batch too large for memory fails at once."""
-        order = sorted(range(len(self.tokens)), key=self._length, reverse=True)
-        for start in range(0, len(order), size):
-            yield order[start : start + size]
-
-    def _length(self, i: int) -> int:
-        return len(self.tokens[i].prompt) + len(self.tokens[i].completion)
+    def _lengths(self) -> list[int]:
+        return [len(t.prompt) + len(t.completion) for t in self.tokens]
 
     def _in_order(self, found: dict[int, Outcome]) -> list[Outcome]:
         return [found[i] for i in range(len(self.examples))]

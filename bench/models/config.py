@@ -20,9 +20,12 @@ BUILT_AS = {
 }
 CALLED = {"causal": "a decoder-only language model", "classifier": "a classifier", "seq2seq": "an encoder-decoder"}
 
-# Architectures with a learned embedding for each place, and those of them that count places from the padding's on.
-LEARNED = ("gpt2", "opt", "bert", "roberta", "distilbert", "electra", "xlm-roberta", "gpt_neo", "albert", "camembert")
-AFTER_PADDING = ("roberta", "xlm-roberta", "camembert")
+# Architectures that state a number of places and yet read on, and those that count places from the padding's on.
+ENDLESS = ("jamba", "nemotron_h", "pegasus_x", "rwkv", "zamba")
+AFTER_PADDING = (
+    "camembert", "data2vec-text", "esm", "ibert", "layoutlmv3", "lilt", "longformer", "luke", "markuplm", "mpnet",
+    "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -128,9 +131,10 @@ def _prepared(config: PretrainedConfig, kind: str, labels: Sequence[str]) -> Pre
 
 
 def positions(config: PretrainedConfig) -> int:
-    """Tokens of the longest input that the architecture has places for; 0 where places are relative or computed."""
-    learned = getattr(config, "position_embedding_type", None) == "absolute" or config.model_type in LEARNED
-    most = getattr(config, "max_position_embeddings", None)
-    if not learned or not most:
+    """Tokens of the longest input that the architecture has places for; 0 where places are relative or rotary."""
+    most = getattr(config, "max_position_embeddings", None) or 0
+    rotary = hasattr(config, "rope_parameters") or getattr(config, "position_embedding_type", "") == "rotary"
+    relative = not getattr(config, "position_biased_input", True)  # DeBERTa
+    if rotary or relative or config.model_type in ENDLESS:
         return 0
-    return most - (config.pad_token_id + 1 if config.model_type in AFTER_PADDING else 0)
+    return max(0, most - (config.pad_token_id + 1 if config.model_type in AFTER_PADDING else 0))

@@ -3,17 +3,23 @@
 The command line asks here before it starts anything, so that a mistyped path costs no import of torch.
 """
 
+import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from bench.config import Model
+from bench.data.sources.files import sha256
 from bench.method import did_you_mean
 
 EMBEDDED = Path(__file__).parent / "embedded"
 PREFIX = "embedded:"
+TOKENIZER = ("*token*", "*vocab*", "*.model", "tekken.json")  # one of these files at least comes with any tokenizer
+WEIGHTS = (".safetensors", ".bin")
+SETTINGS = (".json", ".jinja", ".model", ".py", ".tiktoken", ".txt")  # of a model and its tokenizer
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -46,6 +52,62 @@ def resolve_tokenizer(path: str) -> str:
         ValueError: there is no such folder, or it holds no tokenizer.
     """
     return _folder("model.tokenizer", path, "tokenizer", "tokenizer_config.json")
+
+
+def resolve_whole(path: str) -> str:
+    """What transformers can load for `model.path`, which must bring the tokenizer too: a folder, or a Hub id unchanged.
+
+    Without a tokenizer's files transformers makes an empty one for many architectures, and says nothing.
+
+    Raises:
+        ValueError: there is no such embedded model or folder, or the folder holds no model or no tokenizer.
+    """
+    place = resolve(path)
+    folder = Path(place)
+    if folder.is_dir() and not any(file for pattern in TOKENIZER for file in folder.glob(pattern)):
+        raise ValueError(f"model.path: {path} holds no tokenizer; name one with model.tokenizer")
+    return place
+
+
+def errors(model: Model) -> list[str]:
+    """What is wrong with where the files of a model are said to be; an empty path is named by `model.errors()`."""
+    whole = [] if model.bare() else [(model.path, resolve if model.tokenizer else resolve_whole)]
+    found = []
+    for path, check in (*whole, (model.tokenizer, resolve_tokenizer)):
+        try:
+            if path:
+                check(path)
+        except ValueError as error:
+            found.append(str(error))
+    return found
+
+
+def content(model: Model) -> str:
+    """SHA-256 over the local files that make the model, or "" if none is local: other bytes are another model.
+
+    An embedded model is not hashed: it comes with tunebench and never changes.
+
+    Raises:
+        ValueError: there is no such model or tokenizer.
+    """
+    read = SETTINGS if model.weights == "random" else SETTINGS + WEIGHTS
+    path = "" if model.bare() or model.path.startswith(PREFIX) else resolve(model.path)
+    tokenizer = resolve_tokenizer(model.tokenizer) if model.tokenizer else ""
+    hashes = [f"path {line}" for line in _hashes(path, read)]
+    hashes += [f"tokenizer {line}" for line in _hashes(tokenizer, SETTINGS)]
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest() if hashes else ""
+
+
+def _hashes(place: str, endings: tuple[str, ...]) -> list[str]:
+    """Names and hashes of the files in a folder; none for a Hub id."""
+    found = sorted(file for file in Path(place).glob("*") if file.suffix in endings) if place else []
+    return [f"{file.name} {_hash(file, file.stat().st_size, file.stat().st_mtime_ns)}" for file in found]
+
+
+@cache
+def _hash(file: Path, _size: int, _changed: int) -> str:
+    """Hashed once for all runs of a sweep, unless the file changes meanwhile."""
+    return sha256(file)
 
 
 def _folder(key: str, path: str, what: str, file: str) -> str:

@@ -6,7 +6,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from bench.models.config import Plan
-from bench.models.locate import reporting, resolve, resolve_tokenizer
+from bench.models.locate import reporting, resolve, resolve_tokenizer, resolve_whole
 
 STAND_IN = "embedded:tiny-llama"  # its ids fit any larger vocabulary
 
@@ -15,11 +15,11 @@ def load_tokenizer(planned: Plan) -> PreTrainedTokenizerBase:
     """`model.tokenizer`, else that of `model.path`; for an architecture with random weights the embedded one.
 
     Raises:
-        ValueError: there is no such tokenizer, it has no token to pad with or more tokens than the model.
+        ValueError: there is no such tokenizer, it is empty, it has no token to pad with or more tokens than the model.
     """
     model, size = planned.model, planned.config.vocab_size
     settings: dict[str, Any] = {"padding_side": "right", "trust_remote_code": model.trust_remote_code}
-    stand_in = model.weights == "random" and bool(model.architecture) and not model.tokenizer
+    stand_in = model.bare() and not model.tokenizer
     key, where = ("model.tokenizer", model.tokenizer) if model.tokenizer else ("model.path", model.path)
     with reporting(model):
         if model.tokenizer:
@@ -27,7 +27,11 @@ def load_tokenizer(planned: Plan) -> PreTrainedTokenizerBase:
         elif stand_in:
             tokenizer = AutoTokenizer.from_pretrained(resolve(STAND_IN), **settings)
         else:
-            tokenizer = AutoTokenizer.from_pretrained(resolve(where), revision=model.revision, **settings)
+            tokenizer = AutoTokenizer.from_pretrained(resolve_whole(where), revision=model.revision, **settings)
+    if (
+        len(set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)) < 2
+    ):  # T5's has a white space even when empty
+        raise ValueError(f"{key}: the tokenizer of {where} is empty; name another with model.tokenizer")
     if stand_in:
         mark_ends(tokenizer, planned.kind, planned.encoder)
     if tokenizer.pad_token is None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import MambaConfig, MambaForCausalLM
+from transformers import AutoModelForCausalLM, FalconH1Config, Lfm2Config, MambaConfig
 
 from bench.evaluate.choices import _apart, choice_log_probs
 from bench.method import Method
@@ -17,7 +17,7 @@ from methods.qlora import Qlora
 
 Adapted = Callable[..., tuple[Any, Any]]
 METHODS = [None, Lora(), Qlora(), Prefix(virtual_tokens=5), Prompt(virtual_tokens=5), PTuning(virtual_tokens=5)]
-PROMPTS = [[0, 9, 30, 31, 32, 60], [0, 7], [3], [0, 200, 201, 202, 203, 204, 205, 206, 207, 9]]
+PROMPTS = [[0, 9, 30, 31, 32, 60], [0, 200, 201, 202, 203, 9], [7, 0, 7, 0, 7, 0]]
 CHOICES = [[40, 0], [41, 50, 51, 0], [0], [41, 50, 52, 53, 54, 0]]
 
 
@@ -26,7 +26,7 @@ CHOICES = [[40, 0], [41, 50, 51, 0], [0], [41, 50, 52, 53, 54, 0]]
 def test_the_cache_changes_no_score(architecture: str, method: Method | None, adapted: Adapted):
     model, _ = adapted(architecture, method)
     scores = choice_log_probs(model, PROMPTS, CHOICES)
-    assert scores.shape == (4, 4)
+    assert scores.shape == (3, 4)
     assert scores.std() > 0.5
     with torch.no_grad():
         torch.testing.assert_close(scores, _apart(model, PROMPTS, CHOICES), atol=1e-4, rtol=1e-5)
@@ -62,10 +62,29 @@ def test_choices_of_one_token_need_no_second_pass(adapted: Adapted):
         torch.testing.assert_close(scores, _apart(model, PROMPTS, [[5], [6], [7]]), atol=1e-4, rtol=1e-5)
 
 
-def test_a_model_that_keeps_no_keys_and_values_is_scored_too():
+def test_a_prompt_may_be_a_single_token(adapted: Adapted):
+    model, _ = adapted("llama", None)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            choice_log_probs(model, [[3], [9]], CHOICES), _apart(model, [[3], [9]], CHOICES), atol=1e-4, rtol=1e-5
+        )
+
+
+SIZE = {"vocab_size": 320, "hidden_size": 32, "pad_token_id": 0}
+HEADS = {"num_attention_heads": 2, "num_key_value_heads": 2, "intermediate_size": 64}
+RECURRENT = {
+    "mamba": MambaConfig(**SIZE, num_hidden_layers=1, state_size=4),
+    "lfm2": Lfm2Config(**SIZE, **HEADS, num_hidden_layers=2, layer_types=["conv", "full_attention"]),
+    "falcon_h1": FalconH1Config(
+        **SIZE, **HEADS, num_hidden_layers=1, mamba_d_ssm=32, mamba_n_heads=2, mamba_d_head=16, mamba_d_state=4
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+def test_a_model_with_a_recurrent_state_is_scored_too(name: str):
     torch.manual_seed(0)
-    config = MambaConfig(vocab_size=320, hidden_size=32, num_hidden_layers=1, state_size=4)
-    model = MambaForCausalLM(config).eval()
+    model = AutoModelForCausalLM.from_config(RECURRENT[name]).eval()
     with torch.no_grad():
         expected = _apart(model, PROMPTS, CHOICES)
     assert torch.equal(choice_log_probs(model, PROMPTS, CHOICES), expected)

@@ -2,14 +2,17 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
-from bench.config import Measure, Task
+from bench.config import Measure, Model, Task
 from bench.data.example import Example, TaskData
-from bench.data.tokens import Tokens, tokenise
+from bench.data.tokens import tokenise
 from bench.evaluate.scores import Outcome, decoding, evaluate
+from bench.models.load import load
+from bench.models.tiny import tiny_model
 from methods.full import Full
 from methods.lora import Lora
 from methods.prefix import Prefix
@@ -31,9 +34,9 @@ def data(examples=EXAMPLES, choices=CHOICES, kind="classification") -> TaskData:
 
 
 @torch.no_grad()
-def log_prob(model, tokenizer, prompt: str, completion: str) -> float:
+def log_prob(model, tokenizer, prompt: str, completion: str, max_length: int = 64) -> float:
     """Summed log-probability, computed with all logits of a single row."""
-    (tokens,) = tokenise([Example("", prompt, completion)], tokenizer, 64)
+    (tokens,) = tokenise([Example("", prompt, completion)], tokenizer, max_length)
     ids = torch.tensor([tokens.prompt + tokens.completion])
     logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0, -ids.shape[1] :].log_softmax(-1)
     start = len(tokens.prompt) - 1
@@ -111,7 +114,25 @@ def test_progress_is_told_up_to_the_last_example(adapted):
     model, tokenizer = adapted("llama", None)
     told: list[tuple[int, int]] = []
     evaluate(model, tokenizer, data(), EXAMPLES, CHOICE, Measure(eval_batch_size=8), lambda *n: told.append(n))
+    assert told == [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]
+    told.clear()
+    alike = (EXAMPLES[0],) * 5
+    evaluate(model, tokenizer, data(alike), alike, CHOICE, Measure(eval_batch_size=8), lambda *n: told.append(n))
     assert told == [(2, 5), (4, 5), (5, 5)]
+
+
+def test_a_choice_sees_a_whole_window_of_its_own_prompt(tmp_path: Path):
+    """The tiny Gemma 3 sees 32 tokens; these prompts are longer, each by another length."""
+    settings = Model(name="tiny", path=tiny_model(tmp_path, "gemma3"))
+    model, tokenizer = load(settings, "cpu", None, torch.float32)
+    examples = tuple(replace(e, prompt=f"{e.prompt} {'one by one ' * 10}") for e in EXAMPLES)
+    prompts = [t.prompt for t in tokenise(examples, tokenizer, 128)]
+    assert len({len(prompt) for prompt in prompts}) == 5
+    assert min(len(prompt) for prompt in prompts) > 32
+    _, outcomes = evaluate(model, tokenizer, data(examples), examples, replace(CHOICE, max_length=128), Measure())
+    for example, outcome in zip(examples, outcomes, strict=True):
+        expected = [log_prob(model, tokenizer, str(example.prompt), choice, 128) for choice in CHOICES]
+        assert outcome.option_log_probs == pytest.approx(expected, abs=1e-3)
 
 
 def test_the_longest_rows_come_first(adapted):
@@ -221,15 +242,18 @@ def test_the_record_says_how_answers_are_made():
     assert decoding(CHOICE, "text") == {}
 
 
-def test_a_choice_that_is_cut_with_its_prompt_still_scores_whole(adapted):
-    """The choices are scored in full even where `max_length` leaves the prompt little room."""
+def test_a_prompt_leaves_room_for_the_longest_choice(adapted):
+    """The choices are scored in full, and no row is longer than `max_length`."""
     model, tokenizer = adapted("llama", None)
-    task = replace(CHOICE, max_length=8)
-    (short,) = tokenise(EXAMPLES[3:4], tokenizer, 8)
-    assert len(short.prompt) < 8
-    _, (outcome,) = evaluate(model, tokenizer, data(), EXAMPLES[3:4], task, Measure())
-    ids = Tokens(short.prompt, short.completion)
-    logits = model(input_ids=torch.tensor([ids.prompt + ids.completion])).logits[0].log_softmax(-1)
-    expected = -sum(float(logits[len(ids.prompt) - 1 + i, t]) for i, t in enumerate(ids.completion))
-    assert outcome.tokens == len(ids.completion)
-    assert outcome.loss == pytest.approx(expected, abs=1e-4)
+    choices = [t.completion for t in tokenise([Example("", "", c) for c in CHOICES], tokenizer, 64)]
+    longest, max_length = max(map(len, choices)), 20
+    (cut,) = tokenise(EXAMPLES[3:4], tokenizer, max_length)
+    assert len(cut.completion) < longest < max_length
+    _, (outcome,) = evaluate(model, tokenizer, data(), EXAMPLES[3:4], replace(CHOICE, max_length=max_length), Measure())
+    prompt = cut.prompt[-(max_length - longest) :]
+    assert len(prompt) < len(cut.prompt)
+    for choice, score in zip(choices, outcome.option_log_probs, strict=True):
+        logits = model(input_ids=torch.tensor([prompt + choice])).logits[0].log_softmax(-1)
+        expected = sum(float(logits[len(prompt) - 1 + i, token]) for i, token in enumerate(choice))
+        assert score == pytest.approx(expected, abs=1e-4)
+    assert outcome.tokens == len(cut.completion)

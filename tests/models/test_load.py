@@ -81,6 +81,22 @@ def test_another_tokenizer_is_used_and_must_fit(tiny_llama: str, tmp_path: Path)
         assert str(caught.value) == f"model.tokenizer: {name} has {size} tokens, and m only 300"
 
 
+@pytest.mark.parametrize("family", ["gpt2", "bert", "t5"])
+def test_a_tokenizer_without_words_is_refused(family: str, tmp_path: Path):
+    """transformers makes one where the files with the words are missing, and says nothing."""
+    AutoConfig.for_model(**FAMILIES[family].facts).save_pretrained(tmp_path / "m")
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        load(model_at(str(tmp_path / "m")), "cpu", None, F32, ("no", "yes"))
+    assert str(caught.value) == f"model.path: {tmp_path}/m holds no tokenizer; name one with model.tokenizer"
+    (tmp_path / "m" / "tokenizer_config.json").write_text("{}")
+    for settings, key in ((model_at(str(tmp_path / "m")), "path"), (Model(tokenizer=str(tmp_path / "m")), "tokenizer")):
+        with pytest.raises(ValueError) as caught:  # noqa: PT011
+            load(settings, "cpu", None, F32, ("no", "yes"))
+        assert str(caught.value) == (
+            f"model.{key}: the tokenizer of {tmp_path}/m is empty; name another with model.tokenizer"
+        )
+
+
 def test_facts_that_are_not_those_of_the_model_are_refused(tiny_llama: str):
     with pytest.raises(ValueError, match=r"^model\.architecture: .* is a llama, not a gpt2$"):
         load(model_at(tiny_llama, architecture={"model_type": "gpt2"}), "cpu", None, F32)
