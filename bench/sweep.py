@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from bench.config import Run
+from bench.launch.devices import DeviceError
 from bench.launch.sweep import folder_of, launch, with_bases
 from bench.launch.view import View, open_view
 from bench.records import store
@@ -27,12 +28,13 @@ def carry_out(runs: Sequence[Run]) -> int:
     return 130 if view.interrupted else _exit_code(records)
 
 
-def do_one(run: Run, where: Path) -> list[Path]:
-    """Do one run of a sweep that others see to the end of, with lines of progress alone.
+def do_one(run: Run, where: Path, command: list[str]) -> list[Path]:
+    """Do one run of a sweep that another process sees to the end of, with lines of progress alone.
 
     Args:
         run: planned and checked.
         where: the folder in which the sweep was typed, which relative paths start from.
+        command: the sweep as it was typed, as `sys.argv`.
 
     Returns:
         The folders of its record and of its base's. Empty if this machine cannot do it: other jobs are to go on.
@@ -42,11 +44,11 @@ def do_one(run: Run, where: Path) -> list[Path]:
     """
     view = View(sys.stderr)
     try:
-        with contextlib.chdir(where), _as_the_command():
+        with contextlib.chdir(where), _as_the_command(command):
             launch([run], view)
             folders = [folder_of(each) for each in with_bases([run])]
-    except OSError as error:
-        print(f"{run.run_id()} is not done: {error}", file=sys.stderr)
+    except (OSError, DeviceError) as error:
+        print(f"{run.run_id()} is not done: {error}", file=sys.stderr, flush=True)
         return []
     if view.interrupted:
         raise KeyboardInterrupt
@@ -54,19 +56,20 @@ def do_one(run: Run, where: Path) -> list[Path]:
 
 
 @contextlib.contextmanager
-def _as_the_command() -> Iterator[None]:
-    """Let children start as those of the command do, and not as those of a launcher's own worker process.
+def _as_the_command(command: list[str]) -> Iterator[None]:
+    """Pass for a process of the command, in what is one of a launcher's own.
 
-    multiprocessing has a child import its parent's main module, which here is joblib's or Ray's, and take over its
-    default start method, which joblib has changed to one that is known nowhere else.
+    `tunebench status` shows the words of the command. And multiprocessing has a child import its parent's main module,
+    here joblib's or Ray's, and take over its default start method, which joblib's processes call by a name that is
+    known nowhere else.
     """
-    main, method = sys.modules["__main__"], mp.get_start_method(allow_none=True)
-    sys.modules["__main__"] = importlib.import_module("bench.__main__")
+    words, main, method = sys.argv, sys.modules["__main__"], mp.get_start_method(allow_none=True)
+    sys.argv, sys.modules["__main__"] = command, importlib.import_module("bench.__main__")
     mp.set_start_method("spawn", force=True)
     try:
         yield
     finally:
-        sys.modules["__main__"] = main
+        sys.argv, sys.modules["__main__"] = words, main
         mp.set_start_method(method, force=True)
 
 
@@ -82,10 +85,11 @@ def sum_up(runs: Sequence[Run], folders: Iterable[Path]) -> int:
     """
     found = _read_all(folders)
     _show(found)
-    done = {record.run_id for record in found.values()}
-    missing = [run.run_id() for run in with_bases(list(runs)) if run.run_id() not in done]
-    for run_id in missing:
-        print(f"{run_id} has no record", file=sys.stderr)
+    planned = {run.run_id() for run in with_bases(list(runs))}
+    missing = planned - {record.run_id for record in found.values()}
+    if missing:
+        left = f"{len(missing)} of {len(planned)} runs have no record"
+        print(f"{left}; type the same command again to do what is missing", file=sys.stderr)
     return 1 if missing else _exit_code(found.values())
 
 

@@ -52,8 +52,9 @@ def hand_over(arguments: Sequence[str]) -> int:
             f"`tunebench status` shows how far they are",
             file=sys.stderr,
         )
-        code, folders = _wait(name, launcher, config.hydra.sweeper.max_batch_size or len(runs), len(runs))
-    return max(code, sum_up(runs, folders or found_anywhere(runs)))
+        folders, code = _wait(name, launcher, config.hydra.sweeper.max_batch_size or len(runs), runs)
+    ended = sum_up(runs, folders)
+    return code or ended
 
 
 def _configuration(arguments: Sequence[str], runs: Sequence[Run]) -> DictConfig:
@@ -77,28 +78,32 @@ def _launcher(name: str, config: DictConfig, runs: Sequence[Run]) -> Launcher:
     for key in _RAY_LEAVES_OUT:
         os.environ.setdefault(key, "0")
     context = HydraContext(GlobalHydra.instance().config_loader(), Callbacks(config))
-    return Plugins.instance().instantiate_launcher(context, partial(_job, runs, Path.cwd()), config)
+    return Plugins.instance().instantiate_launcher(context, partial(_job, runs, Path.cwd(), sys.argv), config)
 
 
-def _job(runs: Sequence[Run], folder: Path, _composed: DictConfig) -> list[Path]:
-    """One job, wherever the launcher does it."""
-    return do_one(runs[HydraConfig.get().job.num], folder)
+def _job(runs: Sequence[Run], where: Path, command: list[str], _composed: DictConfig) -> list[Path]:
+    """One job, on whatever machine the launcher does it."""
+    return do_one(runs[HydraConfig.get().job.num], where, command)
 
 
-def _wait(name: str, launcher: Launcher, at_once: int, count: int) -> tuple[int, list[Path]]:
-    """Launch `count` jobs, `at_once` in a batch. Returns an exit code, and if it is 0, where the jobs' records are."""
+def _wait(name: str, launcher: Launcher, at_once: int, runs: Sequence[Run]) -> tuple[list[Path], int]:
+    """Launch the jobs, `at_once` in a batch, and wait for their ends.
+
+    Returns:
+        Where the records are, as the jobs said or, if the launcher gave up, as they are found; and the exit code then.
+    """
     folders: list[Path] = []
-    for first in range(0, count, at_once):
-        jobs: list[list[str]] = [[] for _ in range(first, min(first + at_once, count))]
+    for first in range(0, len(runs), at_once):
+        jobs: list[list[str]] = [[] for _ in runs[first : first + at_once]]
         try:
             done = launcher.launch(jobs, first)
         except KeyboardInterrupt:
-            return 130, []
+            return found_anywhere(runs), 130
         except _errors() as error:
             print(f"{name}: {one_message(error)}", file=sys.stderr)
-            return 1, []
+            return found_anywhere(runs), 1
         folders += [folder for job in done for folder in job.return_value]
-    return 0, folders
+    return folders, 0
 
 
 def _errors() -> tuple[type[Exception], ...]:

@@ -129,13 +129,23 @@ def _sweeper_params(single: list[Override], hydras: list[Override]) -> dict[str,
     groups = [str(o.input_line) for o in single + hydras if _group_of(o) is not None]
     whole = compose("config", groups, return_hydra_config=True)
     keys = [o for o in hydras if _group_of(o) is None]
-    added = [o for o in keys if o.is_add() or o.is_force_add()]
-    wrong = [unknown for o in keys if o not in added and (unknown := _walk(whole, str(o.key_or_group))[1])]
+    wrong = [error for o in keys for error in _hydra_error(whole, o)]
     if wrong:
         raise UserError("\n".join(wrong))
     if keys:
         whole = compose("config", groups + [str(o.input_line) for o in keys], return_hydra_config=True)
     return dict(whole.hydra.sweeper.params or {})
+
+
+def _hydra_error(whole: DictConfig, override: Override) -> list[str]:
+    """What is wrong with a key of Hydra's own; one that is added with `+` may have any name."""
+    key = str(override.key_or_group)
+    if override.is_add() or override.is_force_add():
+        return []
+    node, unknown = _walk(whole, key)
+    if not unknown and isinstance(node, DictConfig) and not isinstance(override.value(), dict):
+        unknown = f"{key} is a group of keys; choose one with {key.replace('.', '/')}={override.value()}"
+    return [unknown] if unknown else []
 
 
 def _run(overrides: list[Override]) -> Run:
@@ -218,7 +228,8 @@ def _options(group: str) -> tuple[str, ...]:
 def _group_error(override: Override) -> list[str]:
     group = _group_of(override)
     value = override.value()
-    if group is None or value is None or override.is_sweep_override():
+    optional = value is None and not override.is_hydra_override()
+    if group is None or optional or override.is_sweep_override():
         return []
     options = _options(group)
     if value in options:
