@@ -281,13 +281,3 @@ def test_a_failing_run_does_not_take_the_others_down(swept: tuple[Path, tuple[st
     assert "diverged in train: the loss became nan at step 2" in done.stderr
     assert "diverged" in done.stdout
     assert "Traceback" not in done.stderr
-
-
-def test_another_launcher_goes_through_the_same_checks(swept: tuple[Path, tuple[str, ...], Done]):
-    folder, overrides, _ = swept
-    done = typed(folder, "sweep", "hydra/launcher=basic", *overrides)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == "2 runs are done already\n" * 2
-    assert {path.name for path in folder.iterdir()} == {"results"}
-    wrong = typed(folder, "sweep", "hydra/launcher=basic", *overrides, "+train.bogus=1")
-    assert (wrong.stderr, wrong.returncode) == ("there is no key 'train.bogus'; did you mean 'train.loss'?\n" * 2, 2)

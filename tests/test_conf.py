@@ -14,7 +14,8 @@ from bench.method import discover
 from bench.models.locate import resolve
 from bench.paths import conf_dir
 
-FILES = sorted(conf_dir().glob("*/**/*.yaml"))
+LAUNCHERS = sorted(conf_dir().glob("hydra/launcher/*.yaml"))
+FILES = sorted({*conf_dir().glob("*/**/*.yaml")} - {*LAUNCHERS})
 
 
 def _name(file: Path) -> str:
@@ -50,7 +51,7 @@ def test_a_choice_composes_to_a_run_that_carries_its_name(file: Path):
         assert part.name == choice.replace("/", "-")
 
 
-@pytest.mark.parametrize("file", CHOICES, ids=_name)
+@pytest.mark.parametrize("file", CHOICES + LAUNCHERS, ids=_name)
 def test_a_choice_says_in_its_first_line_what_it_is(file: Path):
     first = file.read_text(encoding="utf-8").splitlines()[0]
     assert first.startswith("# ")

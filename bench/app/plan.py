@@ -1,12 +1,9 @@
-"""The one file that knows Hydra: from what the user typed to checked runs, and on to the launcher.
+"""From what the user typed to checked runs, all of them before the first starts.
 
-A command line without Hydra's own flags is composed here, all runs before the first starts, so that every error
-of every run is reported at once and the number of runs is known. With a flag (`--cfg job`, `--help`,
-`--config-dir`, shell completion) or with another launcher or sweeper, Hydra's own main takes over, and each job
-it starts goes through the same checks and the same launcher.
+So every error of every run is reported at once, and the number of runs is known. What is said to Hydra itself
+(`hydra/launcher=joblib`, `hydra.sweeper.params.seed=1,2`) is checked here too, and is no part of a run.
 """
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import field, fields, make_dataclass
@@ -14,12 +11,12 @@ from functools import cache, partial
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra import main as hydra_main
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -29,39 +26,16 @@ from bench.config import Data, Run
 from bench.data import templates
 from bench.data.sources.fetch import content
 from bench.evaluate import metrics
-from bench.method import Method, PluginError, did_you_mean, discover
+from bench.method import Method, did_you_mean, discover
 from bench.models import locate
 from bench.paths import conf_dir
-from bench.sweep import carry_out, validation_loss
 
-_HYDRAS_OWN = ("-", "hydra.", "hydra/")  # how an argument begins that only Hydra's own main understands
 _LISTED = 12  # choices that a message lists
 _OPEN = "model.architecture"  # its keys are those of transformers' configurations, which check them
-_INSTEAD_OF_A_RUN = {"-m", "--multirun", "-c", "--cfg", "-i", "--info", "-sc", "--shell-completion"}  # one at most
 
 
 class UserError(Exception):
     """What the user typed cannot be run; the message is for them, one error a line."""
-
-
-def main(command: str, arguments: Sequence[str]) -> int:
-    """`tunebench run` and `tunebench sweep`.
-
-    Args:
-        command: `run` or `sweep`.
-        arguments: Hydra overrides, and Hydra's own flags.
-
-    Returns:
-        0 if every run is ok or unsupported, 1 if one failed, 2 if the command line cannot be run, 130 if interrupted.
-    """
-    try:
-        _register()
-        if any(argument.lstrip("+~").startswith(_HYDRAS_OWN) for argument in arguments):
-            return _hydra(command, arguments)
-        return carry_out(plan(command, arguments))
-    except (UserError, PluginError) as error:
-        print(error, file=sys.stderr)
-        return 2
 
 
 def plan(command: str, arguments: Sequence[str]) -> list[Run]:
@@ -70,8 +44,8 @@ def plan(command: str, arguments: Sequence[str]) -> list[Run]:
     Raises:
         UserError: with every error found in any of the runs.
     """
-    _register()
-    with _hydra_is_ready():
+    register()
+    with hydra_is_ready():
         jobs = _jobs(arguments) if command == "sweep" else [_parse(arguments)]
         errors: dict[str, None] = {}
         runs = []
@@ -86,7 +60,7 @@ def plan(command: str, arguments: Sequence[str]) -> list[Run]:
 
 
 @cache
-def _register() -> None:
+def register() -> None:
     """Put the schema and every method into Hydra's store; a method with an adapter gets a default list for it."""
     store = ConfigStore.instance()
     schema = [(f.name, f.type, f) for f in fields(Run) if f.name != "method"]
@@ -104,15 +78,20 @@ def _register() -> None:
             ]
             store.store(group="method", name=name, node=make_dataclass(cls.__name__, typed, bases=(cls,)))
 
+    Plugins.instance()  # have put launchers there too, which Hydra would take for the schemas of our files
+    for name, _ in listing.named("hydra/launcher"):
+        store.repo["hydra"]["launcher"].pop(f"{name}.yaml", None)
+
 
 @contextmanager
-def _hydra_is_ready() -> Iterator[None]:
+def hydra_is_ready() -> Iterator[None]:
+    """Hydra set up on our configuration for a `with` block, its errors turned into `UserError`."""
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), version_base="1.3", job_name="tunebench"):
         try:
             yield
         except (HydraException, OmegaConfBaseException) as error:
-            raise UserError(_one_message(error)) from error
+            raise UserError(one_message(error)) from error
         finally:
             _compose_groups.cache_clear()
             _content.cache_clear()
@@ -130,18 +109,43 @@ def _parse(arguments: Sequence[str]) -> list[Override]:
 
 def _jobs(arguments: Sequence[str]) -> list[list[Override]]:
     """The overrides of every job of a sweep: the configured sweep's parameters, then what the user typed over them."""
-    loader = GlobalHydra.instance().config_loader()
-    parser = OverridesParser.create(loader)
+    parser = OverridesParser.create(GlobalHydra.instance().config_loader())
     typed = parser.parse_overrides(list(arguments))
-    single = [str(o.input_line) for o in typed if not o.is_sweep_override() and _group_of(o) is not None]
-    wrong = [error for o in typed if not o.is_sweep_override() for error in _group_error(o)]
+    hydras = [o for o in typed if o.is_hydra_override()]
+    typed = [o for o in typed if not o.is_hydra_override()]
+    single = [o for o in typed if not o.is_sweep_override() and _group_of(o) is not None]
+    wrong = [error for o in single + hydras for error in _group_error(o)]
     if wrong:
         raise UserError("\n".join(wrong))
-    params = compose("config", single, return_hydra_config=True).hydra.sweeper.params or {}
+    params = _sweeper_params(single, hydras)
     overrides = parser.parse_overrides([f"{key}={value}" for key, value in params.items()]) + typed
     batches = BasicSweeper.split_arguments(overrides, None)
     parsed = {line: parser.parse_overrides([line])[0] for batch in batches for job in batch for line in job}
     return [[parsed[line] for line in job] for batch in batches for job in batch]
+
+
+def _sweeper_params(single: list[Override], hydras: list[Override]) -> dict[str, Any]:
+    """What the configured sweep varies; also checks Hydra's own settings, which are part of that configuration."""
+    groups = [str(o.input_line) for o in single + hydras if _group_of(o) is not None]
+    whole = compose("config", groups, return_hydra_config=True)
+    keys = [o for o in hydras if _group_of(o) is None]
+    wrong = [error for o in keys for error in _hydra_error(whole, o)]
+    if wrong:
+        raise UserError("\n".join(wrong))
+    if keys:
+        whole = compose("config", groups + [str(o.input_line) for o in keys], return_hydra_config=True)
+    return dict(whole.hydra.sweeper.params or {})
+
+
+def _hydra_error(whole: DictConfig, override: Override) -> list[str]:
+    """What is wrong with a key of Hydra's own; one that is added with `+` may have any name."""
+    key = str(override.key_or_group)
+    if override.is_add() or override.is_force_add():
+        return []
+    node, unknown = _walk(whole, key)
+    if not unknown and isinstance(node, DictConfig) and not isinstance(override.value(), dict):
+        unknown = f"{key} is a group of keys; choose one with {key.replace('.', '/')}={override.value()}"
+    return [unknown] if unknown else []
 
 
 def _run(overrides: list[Override]) -> Run:
@@ -160,10 +164,10 @@ def _run(overrides: list[Override]) -> Run:
             errors += _apply(whole, override)
     if errors:
         raise UserError("\n".join(errors))
-    return _checked(whole)
+    return checked(whole)
 
 
-def _checked(whole: DictConfig) -> Run:
+def checked(whole: DictConfig) -> Run:
     """The typed run, with the hash of the local files that it reads, so that changed files make another run."""
     run = _typed(whole)
     found = run.errors() + locate.errors(run.model) + templates.errors(run.task) + metrics.errors(run.task)
@@ -212,7 +216,8 @@ def _options(group: str) -> tuple[str, ...]:
 def _group_error(override: Override) -> list[str]:
     group = _group_of(override)
     value = override.value()
-    if group is None or value is None or override.is_sweep_override() or group.startswith("hydra/"):
+    optional = value is None and not override.is_hydra_override()
+    if group is None or optional or override.is_sweep_override():
         return []
     options = _options(group)
     if value in options:
@@ -230,15 +235,9 @@ def _apply(whole: DictConfig, override: Override) -> list[str]:
     if key == _OPEN or key.startswith(f"{_OPEN}."):
         OmegaConf.update(whole, key, override.value(), merge=False, force_add=True)
         return []
-    node: Any = whole
-    path: list[str] = []
-    for part in key.split("."):
-        if not isinstance(node, DictConfig) or part not in node:
-            where = ".".join(path)
-            known = [f"{where}.{k!s}" if where else str(k) for k in node] if isinstance(node, DictConfig) else []
-            return [f"there is no key {key!r}{did_you_mean('.'.join([*path, part]), known)}"]
-        path.append(part)
-        node = None if OmegaConf.is_missing(node, part) else node[part]
+    node, unknown = _walk(whole, key)
+    if unknown:
+        return [unknown]
     if isinstance(node, DictConfig):
         return [f"{key} is a group of keys; set one of {', '.join(f'{key}.{k!s}' for k in node)}"]
     if override.is_delete():
@@ -246,32 +245,25 @@ def _apply(whole: DictConfig, override: Override) -> list[str]:
     try:
         OmegaConf.update(whole, key, override.value(), force_add=False)
     except OmegaConfBaseException as error:
-        return [f"{key}: {_one_message(error)}"]
+        return [f"{key}: {one_message(error)}"]
     return []
 
 
-def _one_message(error: Exception) -> str:
+def _walk(whole: DictConfig, key: str) -> tuple[Any, str]:
+    """What the configuration has under a dotted key; or an error in words, if it has no such key."""
+    node: Any = whole
+    path: list[str] = []
+    for part in key.split("."):
+        if not isinstance(node, DictConfig) or part not in node:
+            where = ".".join(path)
+            known = [f"{where}.{k!s}" if where else str(k) for k in node] if isinstance(node, DictConfig) else []
+            return None, f"there is no key {key!r}{did_you_mean('.'.join([*path, part]), known)}"
+        path.append(part)
+        node = None if OmegaConf.is_missing(node, part) else node[part]
+    return node, ""
+
+
+def one_message(error: Exception) -> str:
     """The first sentence of one of Hydra's errors, whose further lines speak of its internals."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
-
-
-def _hydra(command: str, arguments: Sequence[str]) -> int:
-    """Hydra's own main, for its flags and its launchers; each of its jobs is one run here."""
-    codes: list[int] = []
-
-    def job(whole: DictConfig) -> float | None:
-        try:
-            run = _checked(whole)
-        except UserError as error:  # a launcher would show it with a traceback, and a sweep the first one alone
-            print(error, file=sys.stderr)
-            codes.append(2)
-            return None
-        codes.append(carry_out([run]))
-        return validation_loss(run)
-
-    flags = {argument.partition("=")[0] for argument in arguments}
-    multirun = ["--multirun"] if command == "sweep" and _INSTEAD_OF_A_RUN.isdisjoint(flags) else []
-    sys.argv = ["tunebench", *multirun, *arguments]
-    hydra_main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)()
-    return max(codes, default=0)
