@@ -23,9 +23,11 @@ def carry_out(runs: Sequence[Run]) -> int:
         0 if every run is ok or unsupported, 1 if one ended otherwise, 130 if the user interrupted.
     """
     view = open_view()
-    records = launch(list(runs), view)
-    _show(_read_all(map(folder_of, with_bases(list(runs)))))
-    return 130 if view.interrupted else _exit_code(records)
+    records, planned = launch(list(runs), view), with_bases(list(runs))
+    _show(_read_all(map(folder_of, planned)))
+    if view.interrupted:
+        return 130
+    return _exit_code(records) if len(records) == len(planned) else 1
 
 
 def do_one(run: Run, where: Path, command: list[str]) -> list[Path]:

@@ -41,7 +41,7 @@ def type_(tmp_path: Path) -> Type:
 
 METHODS = "dpo, dpo-qlora, full, lora, prefix, prompt, ptuning, qlora"
 ADAPTERS = "full, lora, prefix, prompt, ptuning, qlora"
-KNOWN = "data, hardware, methods, models, new-method, run, sweep, table, tasks"
+KNOWN = "data, hardware, methods, models, new-method, run, status, sweep, table, tasks"
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_the_configuration_is_shown_as_yaml(words: str, type_: Type):
     shown = OmegaConf.create(done.stdout)
     assert (shown.method.name, shown.method.rank, shown.task.name, shown.seed) == ("qlora", 8, "pydoc", 0)
     assert set(shown) == {
-        "method", "model", "task", "data", "budget", "train", "measure", "hardware", "launch", "seed", "results",
+        "method", "model", "task", "data", "budget", "train", "measure", "hardware", "launch", "tracker", "seed", "results",
     }  # fmt: skip
 
 

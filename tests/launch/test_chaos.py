@@ -1,5 +1,6 @@
 """Forty runs, and SIGKILL for children and launchers at random moments: in the end there are forty right records."""
 
+import contextlib
 import random
 import signal
 import subprocess
@@ -62,14 +63,15 @@ def sweep(tiny_llama, tmp_path):
         process.wait()
 
 
-def _worker(parent: subprocess.Popen) -> psutil.Process | None:
-    """The child that works on a run: below the fork server."""
-    try:
-        for below in psutil.Process(parent.pid).children():
-            if "forkserver" in " ".join(below.cmdline()):
-                return next(iter(below.children()), None)
-    except psutil.Error:
-        pass
+def _worker(parent: subprocess.Popen, age: float) -> psutil.Process | None:
+    """The child that works on a run, below the fork server, when one is `age` seconds old; None if none comes."""
+    for _ in range(300):
+        with contextlib.suppress(psutil.Error):
+            servers = [p for p in psutil.Process(parent.pid).children() if "forkserver" in " ".join(p.cmdline())]
+            for child in (child for server in servers for child in server.children()):
+                if time.time() - child.create_time() >= age:
+                    return child
+        time.sleep(0.1)
     return None
 
 
@@ -100,12 +102,12 @@ def test_forty_runs_survive_twenty_kills(sweep, tmp_path):
     chance = random.Random(seed)
     parent, kills, launches = sweep(disturbed), {"child": 0, "parent": 0}, 1
     while True:
-        pause = chance.uniform(0.5, seconds / 12) if sum(kills.values()) < KILLS else None
+        pause = chance.uniform(0.5, seconds / 20) if sum(kills.values()) < KILLS else None
         try:
             assert parent.wait(pause) in (0, -signal.SIGKILL)
         except subprocess.TimeoutExpired:
             whom = chance.choice(list(kills))
-            victim = parent if whom == "parent" else _worker(parent)
+            victim = parent if whom == "parent" else _worker(parent, chance.uniform(0.0, 2.0))
             if victim is not None:
                 victim.send_signal(signal.SIGKILL)
                 kills[whom] += 1
