@@ -162,7 +162,8 @@ def test_the_configuration_is_shown_as_yaml(words: str, type_: Type):
     shown = OmegaConf.create(done.stdout)
     assert (shown.method.name, shown.method.rank, shown.task.name, shown.seed) == ("qlora", 8, "pydoc", 0)
     assert set(shown) == {
-        "method", "model", "task", "data", "budget", "train", "measure", "hardware", "launch", "tracker", "seed", "results",
+        "method", "model", "task", "data", "budget", "train", "measure", "hardware", "launch", "tracker", "seed",
+        "results",
     }  # fmt: skip
 
 
