@@ -22,6 +22,7 @@ from bench.records.schema import Phase, Record, Status
 LOG_LINES = 5  # of the log's end that go into the record
 LOG_KEPT = 1 << 20  # bytes at either end of a log
 LOG_TAIL = 1 << 16  # bytes of it that are looked at
+INTERVAL = 0.9  # seconds between two looks at a run's clocks and memory
 GRANDCHILDREN = 10  # looks at a process's memory between two at what it has started, which is dearer
 VMSTAT = Path("/proc/vmstat")
 NO_MEMORY = ("std::bad_alloc", "DefaultCPUAllocator: can't allocate memory")  # last words of libraries that abort
@@ -45,7 +46,7 @@ class Running:
         self._started_at = _now()
         self._kill_at = float("inf")
         self._limit = limit_bytes(run.launch.memory)
-        self._looks = 0
+        self._looks, self._look_at = 0, 0.0
         self._below: list[int] = []
         self._peak = 0  # resident, in this phase
         self._snapshot: Record | None = None
@@ -102,10 +103,11 @@ class Running:
             self._kill_at = float("inf")
             for process in self.processes:
                 process.kill()
+        if now < self._look_at or self.verdict is not None:
+            return
+        self._look_at = now + INTERVAL
         used = self._resident()
         self.row.host_bytes = used
-        if self.verdict is not None:
-            return
         if settings.timeout and now - self.row.started > settings.timeout:
             self.stop(Status.TIMEOUT, f"not finished after launch.timeout={settings.timeout:g} seconds", grace)
         elif settings.stall and now - self._heard > settings.stall:
