@@ -22,13 +22,13 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
-from bench.app.plan import UserError, checked, hydra_is_ready, one_message, plan, register
+from bench.app.plan import UserError, checked, hydra_is_ready, plan, register
 from bench.config import Run
 from bench.paths import conf_dir
 from bench.sweep import carry_out, do_one, found_anywhere, sum_up, validation_loss
 
 _INSTEAD_OF_A_RUN = {"-m", "--multirun", "-c", "--cfg", "-i", "--info", "-sc", "--shell-completion"}  # one at most
-
+_LINES = 2  # of a launcher's error that are shown; submitit's go on in the second
 # A cluster that is made for the sweep reports to nobody, and every line of progress is shown, and shown plainly.
 _RAY_LEAVES_OUT = ("RAY_USAGE_STATS_ENABLED", "RAY_DEDUP_LOGS", "RAY_COLOR_PREFIX")
 
@@ -100,7 +100,8 @@ def _wait(name: str, launcher: Launcher, at_once: int, runs: Sequence[Run]) -> t
         except KeyboardInterrupt:
             return found_anywhere(runs), 130
         except _errors() as error:
-            print(f"{name}: {one_message(error)}", file=sys.stderr)
+            words = [line.strip() for line in str(error).splitlines() if line.strip()][:_LINES]
+            print(f"{name}: {' '.join(words) or type(error).__name__}", file=sys.stderr)
             return found_anywhere(runs), 1
         folders += [folder for job in done for folder in job.return_value]
     return folders, 0

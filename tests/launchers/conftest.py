@@ -23,7 +23,7 @@ jobs=$(sed -n 's/^#SBATCH --array=0-\\([0-9]*\\).*/\\1/p' "$1")
 for job in $(seq 0 "$jobs"); do
     SLURM_JOB_ID=$((4711 + job)) SLURM_ARRAY_JOB_ID=4711 SLURM_ARRAY_TASK_ID=$job SLURM_JOB_NUM_NODES=1 \\
         SLURM_JOB_NODELIST=localhost SLURM_NODEID=0 SLURM_NTASKS=1 SLURM_PROCID=0 SLURM_LOCALID=0 \\
-        sh "$1" >{folder}/job-$job.log 2>&1 </dev/null &
+        sh {folder}/sbatch.sh >{folder}/job-$job.log 2>&1 </dev/null &
     echo "4711_$job|$!" >>{folder}/jobs
 done
 echo "Submitted batch job 4711"
