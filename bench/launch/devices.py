@@ -51,6 +51,8 @@ class Devices:
     def __init__(self, run: Run) -> None:
         self._settings = run.launch
         self._keys = _gpu_keys(run) if uses_gpus(run) else []
+        if run.launch.devices and not self._keys:
+            raise DeviceError(f"launch.devices: hardware={run.hardware.device} finds no NVIDIA GPU here to choose from")
         self._names = {key: gpu.uuid for key in self._keys if (gpu := _find(key, gpus()))}  # one lock for both names
         self._look_again: dict[str, float] = {}
         self.waiting_for = ""

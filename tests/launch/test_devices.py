@@ -72,6 +72,11 @@ def test_what_the_environment_hides_is_not_there(smi, make_run, monkeypatch):
         Devices(make_run(devices=["0"]))
 
 
+def test_gpus_are_not_asked_for_where_there_are_none(make_run):
+    with pytest.raises(DeviceError, match=r"^launch\.devices: hardware=auto finds no NVIDIA GPU here to choose from$"):
+        Devices(make_run(devices=["0"]))
+
+
 def test_gpus_of_two_models_are_not_mixed(smi, make_run):
     smi([*TWO, "2, GPU-cc, NVIDIA T4, 3, 15360"])
     found = Devices(make_run())
