@@ -5,6 +5,8 @@ threads), nor can one that has initialised CUDA. bitsandbytes asks every CUDA de
 imported, and peft and transformers' Trainer import it; where there is such a device they are left to the child.
 """
 
+import contextlib
+import io
 import logging
 import os
 
@@ -14,15 +16,17 @@ os.environ.setdefault("TQDM_DISABLE", "1")  # progress is reported by events; ba
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # is_available() does not initialise CUDA then
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of optional kernels when it is imported
 
-import datasets  # noqa: E402
-import torch  # noqa: E402
-import transformers.models.auto.modeling_auto  # noqa: E402
-import transformers.utils.logging  # noqa: E402
+# a library that is installed besides may greet the user, who would see it on the terminal of the launcher
+with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    import datasets
+    import torch
+    import transformers.models.auto.modeling_auto
+    import transformers.utils.logging
 
-if not torch.cuda.is_available():
-    import peft  # noqa: F401
-    import transformers.trainer
-    import trl.trainer.dpo_trainer  # noqa: F401
+    if not torch.cuda.is_available():
+        import peft  # noqa: F401
+        import transformers.trainer
+        import trl.trainer.dpo_trainer  # noqa: F401
 
 datasets.disable_progress_bars()
 transformers.utils.logging.disable_progress_bar()
