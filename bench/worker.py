@@ -21,6 +21,7 @@ from bench.data.example import Example, TaskData
 from bench.data.prepare import general_text, prepare
 from bench.evaluate.forgetting import general_loss
 from bench.evaluate.scores import decoding, evaluate
+from bench.limits import too_few_for_general_text, too_long, unsharded
 from bench.measure.environment import environment
 from bench.measure.memory import MemoryMeter
 from bench.method import Context, Method, ModelInfo
@@ -103,7 +104,7 @@ def _carry_out(run: Run, folder: Path, record: Record, send: Send, attempt: Atte
     record.environment = environment(device, hardware=folder.parent.name)
     info = load.info(run.model, device, run.train.gradient_checkpointing)
     reason = too_long(run, info, run.task.kind) or (run.method.supports(info) if run.method is not None else None)
-    reason = reason or (unsharded(run, device) if ranks.sharded() else None)
+    reason = reason or too_few_for_general_text(run, info) or (unsharded(run, device) if ranks.sharded() else None)
     if reason is not None:
         raise Unsupported(reason)
     if ranks.rank() == 0:
@@ -246,33 +247,6 @@ class Job:
             else:
                 with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
                     self.record.checkpoint_bytes = checkpoint.save(model, Path(scratch))
-
-
-def too_long(run: Run, info: ModelInfo, kind: str) -> str | None:
-    """None, or the reason why the model has no places for the task's rows with all that is put around them.
-
-    That is virtual tokens in front, and the generated answer behind; an encoder-decoder has places of their own for
-    answers. `kind` is that of the task: "auto" where its rows are not read yet.
-    """
-    extra, longest = getattr(run.method, "virtual_tokens", 0), run.task.max_length
-    written = 0
-    if info.kind != "classifier" and kind != "auto":
-        written = decoding(run.task, kind).get("max_new_tokens", 0)
-    places = max(longest, written) if info.kind == "seq2seq" else longest + written
-    if not info.positions or places + extra <= info.positions:
-        return None
-    answer = f", task.max_new_tokens={written}" if written else ""
-    front = f" and {extra} virtual tokens" if extra else ""
-    return f"{info.name} has {info.positions} positions, too few for task.max_length={longest}{answer}{front}"
-
-
-def unsharded(run: Run, device: str) -> str | None:
-    """None, or the reason why accelerate cannot shard the model here."""
-    if device != "cuda":
-        return "accelerate shards models (FSDP, DeepSpeed) on GPUs alone"
-    if run.train.save_every:
-        return "train.save_every cannot save a sharded model (FSDP, DeepSpeed)"
-    return None
 
 
 def _is_out_of_memory(error: Exception) -> bool:

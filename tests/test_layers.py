@@ -47,7 +47,7 @@ PARENT = {
     "bench.status",
     "bench.sweep",
 }
-CHILD = {"bench.worker", "bench.contract"}
+CHILD = {"bench.worker", "bench.contract", "bench.limits"}
 CHILD_SIDE = {"bench.launch.preload", "bench.launch.child"}  # run in the fork server and its children alone
 ONLY_HYDRA = "bench.app"
 HYDRA = {"hydra", "omegaconf"}

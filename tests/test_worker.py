@@ -13,10 +13,11 @@ import torch
 
 from bench.config import Budget, Launch, Measure, Model, Run, Task, Train, to_dict
 from bench.data import tasks
+from bench.limits import too_few_for_general_text, too_long
 from bench.method import Context, Method, ModelInfo
 from bench.records import store
 from bench.records.schema import Record, Status
-from bench.worker import too_long, work
+from bench.worker import work
 from methods.dpo import Dpo
 from methods.full import Full
 from methods.lora import Lora
@@ -241,7 +242,7 @@ CHILD = """
 import json, sys
 from pathlib import Path
 from bench.config import from_dict
-from bench.worker import too_long, work
+from bench.worker import work
 
 for line in sys.stdin:
     run = from_dict(json.loads(line))
@@ -314,3 +315,20 @@ def test_an_encoder_decoder_writes_answers_to_places_of_their_own(make_run: Call
     assert too_long(run, replace(info, positions=199), "generation") == (
         "m has 199 positions, too few for task.max_length=128, task.max_new_tokens=200"
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "virtual", "needed"), [("causal", 0, 256), ("causal", 8, 264), ("seq2seq", 0, 128), ("classifier", 0, 1)]
+)
+def test_general_text_needs_places_too(make_run, kind, virtual, needed):
+    run = make_run(Prefix(virtual_tokens=virtual) if virtual else Lora())
+    info = ModelInfo("m", "gpt2", 8, 1, 100, False, "cpu", kind, positions=needed)
+    assert too_few_for_general_text(run, info) is None
+    short = replace(info, positions=needed - 1)
+    if kind == "classifier":
+        assert too_few_for_general_text(run, short) is None
+    else:
+        assert too_few_for_general_text(run, short) == (
+            f"m has {needed - 1} positions, too few for the windows of measure.forgetting, {needed}"
+        )
+    assert too_few_for_general_text(replace(run, measure=Measure(forgetting=False)), short) is None

@@ -8,7 +8,7 @@ from torch import nn
 from bench.data.tokens import PadRight, Tokens, training_row
 from bench.models.logits import inner_model, label_log_probs
 
-_WINDOW = 256
+WINDOW = 256  # tokens read at once
 
 
 @torch.no_grad()
@@ -29,11 +29,11 @@ def general_loss(
         return None
     model.eval()
     ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-    windows = [ids[start : start + _WINDOW] for start in range(0, len(ids) - _WINDOW, _WINDOW)]
+    windows = [ids[start : start + WINDOW] for start in range(0, len(ids) - WINDOW, WINDOW)]
     if not windows:
-        raise ValueError(f"data.general must have more than {_WINDOW} tokens, got {len(ids)}")
-    stride = max(1, len(windows) * _WINDOW // tokens)
-    chosen = windows[::stride][: max(1, tokens // _WINDOW)]
+        raise ValueError(f"data.general must have more than {WINDOW} tokens, got {len(ids)}")
+    stride = max(1, len(windows) * WINDOW // tokens)
+    chosen = windows[::stride][: max(1, tokens // WINDOW)]
     collate, device = PadRight(tokenizer.pad_token_id), inner_model(model).device
     losses = []
     for start in range(0, len(chosen), batch_size):
@@ -44,5 +44,5 @@ def general_loss(
 
 def _row(ids: list[int], kind: str) -> dict[str, list[int]]:
     if kind == "seq2seq":
-        return training_row(Tokens(ids[: _WINDOW // 2], ids[_WINDOW // 2 :]), kind)
+        return training_row(Tokens(ids[: WINDOW // 2], ids[WINDOW // 2 :]), kind)
     return {"input_ids": ids, "labels": ids}
