@@ -1,0 +1,44 @@
+"""Reasons why a run cannot be done, found before any weight is loaded; each is the record's reason."""
+
+from bench.config import Run
+from bench.evaluate.forgetting import WINDOW
+from bench.evaluate.scores import decoding
+from bench.method import ModelInfo
+
+
+def too_long(run: Run, info: ModelInfo, kind: str) -> str | None:
+    """None, or the reason why the model has no places for the task's rows with all that is put around them.
+
+    That is virtual tokens in front, and the generated answer behind; an encoder-decoder has places of their own for
+    answers. `kind` is that of the task: "auto" where its rows are not read yet.
+    """
+    extra, longest = getattr(run.method, "virtual_tokens", 0), run.task.max_length
+    written = 0
+    if info.kind != "classifier" and kind != "auto":
+        written = decoding(run.task, kind).get("max_new_tokens", 0)
+    places = max(longest, written) if info.kind == "seq2seq" else longest + written
+    if not info.positions or places + extra <= info.positions:
+        return None
+    answer = f", task.max_new_tokens={written}" if written else ""
+    front = f" and {extra} virtual tokens" if extra else ""
+    return f"{info.name} has {info.positions} positions, too few for task.max_length={longest}{answer}{front}"
+
+
+def unsharded(run: Run, device: str) -> str | None:
+    """None, or the reason why accelerate cannot shard the model here."""
+    if device != "cuda":
+        return "accelerate shards models (FSDP, DeepSpeed) on GPUs alone"
+    if run.train.save_every:
+        return "train.save_every cannot save a sharded model (FSDP, DeepSpeed)"
+    return None
+
+
+def too_few_for_general_text(run: Run, info: ModelInfo) -> str | None:
+    """None, or the reason why the model has no places for the windows of text in which forgetting is measured."""
+    extra = getattr(run.method, "virtual_tokens", 0)
+    places = (WINDOW // 2 if info.kind == "seq2seq" else WINDOW) + extra
+    if not run.measure.forgetting or info.kind == "classifier" or not info.positions:
+        return None
+    if places <= info.positions:
+        return None
+    return f"{info.name} has {info.positions} positions, too few for the windows of measure.forgetting, {places}"
