@@ -1,5 +1,6 @@
 """The command `tunebench`, and `python -m bench`: finds the subcommand and imports only what that needs."""
 
+import os
 import sys
 
 from bench import __version__
@@ -21,6 +22,17 @@ tunebench compares ways of fine-tuning a language model under one train and eval
 
 `python -m bench KEY=VALUE ...` is `tunebench run`, `python -m bench -m KEY=VALUE ...` is `tunebench sweep`.
 """
+
+
+def entry() -> int:
+    """The command, ended by Ctrl-C or by a reader that has gone without a word too many."""
+    try:
+        return main()
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `tunebench table | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def main() -> int:
@@ -70,4 +82,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(entry())

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
@@ -27,12 +28,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("results", nargs="?", default="results", type=Path, help="the folder of results (results)")
     parser.add_argument("--watch", action="store_true", help="go on showing it until the last sweep has ended")
     parser.add_argument("--json", action="store_true", help="as JSON lines, one for each sweep")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args([argument.removeprefix("results=") for argument in arguments])
     console = Console()
     found = look(options.results)
     if options.json:
         for name, progress, alive in found:
-            print(json.dumps({"hardware": name, "alive": alive, "queued": progress.queued} | asdict(progress)))
+            print(json.dumps({"hardware": name, "alive": alive} | _plain(progress)))
     elif options.watch and console.is_terminal:
         with Live(console=console, auto_refresh=False) as live:
             while True:
@@ -44,6 +45,13 @@ def main(arguments: Sequence[str]) -> int:
     else:
         console.print(_shown(found, options.results, console.width))
     return 0
+
+
+def _plain(progress: Progress) -> dict[str, Any]:
+    """What means something outside this process: no clock's reading."""
+    data = asdict(progress) | {"queued": progress.queued, "left_s": progress.left_s()}
+    data["rows"] = [{key: row[key] for key in row if key not in ("started", "_since")} for row in data["rows"]]
+    return data
 
 
 def look(results: Path) -> list[tuple[str, Progress, bool]]:

@@ -26,6 +26,9 @@ def carry_out(runs: Sequence[Run]) -> int:
     records, planned = launch(list(runs), view), with_bases(list(runs))
     _show(_read_all(map(folder_of, planned)))
     if view.interrupted:
+        done = len(planned) - view.stopped - view.left
+        counts = f"{done} of {len(planned)} runs are done, {view.stopped} interrupted, {view.left} not started"
+        view.note(f"stopped: {counts}; type the same command again to go on")
         return 130
     return _exit_code(records) if len(records) == len(planned) else 1
 

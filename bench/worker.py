@@ -1,6 +1,7 @@
 """The child's side: one run, top to bottom, and the record of it, whatever happens."""
 
 import contextlib
+import os
 import shutil
 import tempfile
 import traceback
@@ -33,6 +34,9 @@ from bench.records.schema import Evaluation, Record, Scores, Status
 from bench.train import loop, ranks, tracking
 from bench.train.meter import Diverged, Send
 from bench.train.precision import compute_precision
+
+# how torch and Python say it on a CPU; a thread cannot start where there is no room for its stack
+NO_MEMORY = ("can't allocate memory", "not enough memory", "can't start new thread")
 
 
 class Unsupported(Exception):
@@ -134,7 +138,7 @@ def _share_machine(run: Run, device: str) -> None:
     if device == "cuda":
         torch.cuda.set_device(ranks.local_rank())
     elif not threads and ranks.world() > 1:
-        threads = max(1, torch.get_num_threads() // ranks.world())
+        threads = int(os.environ["OMP_NUM_THREADS"])  # of each process; read too late where torch is imported already
     if threads:
         torch.set_num_threads(threads)
 
@@ -252,7 +256,7 @@ class Job:
 def _is_out_of_memory(error: Exception) -> bool:
     words = str(error)
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and ("can't allocate memory" in words or "not enough memory" in words)
+        isinstance(error, RuntimeError) and any(each in words for each in NO_MEMORY)
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from bench.app.handover import hand_over, hydras_main
 from bench.app.plan import UserError, plan
 from bench.launch.devices import DeviceError
+from bench.launch.queue import ResultsError
 from bench.method import PluginError
 from bench.sweep import carry_out
 
@@ -36,6 +37,6 @@ def main(command: str, arguments: Sequence[str]) -> int:
         if any(word.startswith(_HYDRAS) for word in words):
             return hand_over(arguments) if command == "sweep" else hydras_main(command, arguments)
         return carry_out(plan(command, arguments))
-    except (UserError, PluginError, DeviceError) as error:
+    except (UserError, PluginError, DeviceError, ResultsError) as error:
         print(error, file=sys.stderr)
         return 2

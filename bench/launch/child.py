@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.launch.locks import Lock
+from bench.launch.signals import STOPPING
 
 LOG = "worker.log"
 STOP = b"stop\n"
@@ -93,7 +94,7 @@ def main(work: Work, channel: socket.socket) -> None:
 
 def _do(work: Work, send: "Sender") -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # the parent blocked it while it started us
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)  # the parent blocked them while it started us
     os.environ.update(work.environment)
     if work.accelerate:
         os.environ.update(_accelerate(work.accelerate))
@@ -121,9 +122,18 @@ def _die_with_parent() -> None:
 def _limit_memory(heap_bytes: int) -> None:
     """Let an allocation fail beyond the limit, and let the kernel prefer this process if it must kill one."""
     if heap_bytes:
-        resource.setrlimit(resource.RLIMIT_DATA, (heap_bytes, heap_bytes))
+        limit = heap_bytes + _data_bytes()
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     with contextlib.suppress(OSError):  # Linux alone has it
         Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def _data_bytes() -> int:
+    """What the kernel counts already, most of it reserved by libraries and never used; what is used is seen outside."""
+    with contextlib.suppress(OSError, ValueError):  # Linux alone has it
+        words = Path("/proc/self/status").read_text().split()
+        return int(words[words.index("VmData:") + 1]) * 1024
+    return 0
 
 
 def _accelerate(file: str) -> dict[str, str]:

@@ -37,8 +37,14 @@ class LiveView(View):
     @contextlib.contextmanager
     def sweep(self, progress: Progress) -> Iterator[None]:
         """Keep the live part on the screen until the sweep ends."""
-        with super().sweep(progress), self._live:
-            yield
+        with super().sweep(progress):
+            with contextlib.suppress(OSError):  # the terminal may be closed at any time
+                self._live.start()
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):
+                    self._live.stop()
 
     def start(self, run: Run) -> None:
         """A run begins; the live part will show it."""
@@ -46,22 +52,25 @@ class LiveView(View):
     def show(self, progress: Progress) -> None:
         """Draw it, unless that was done a moment ago."""
         if time.monotonic() - self._drawn >= INTERVAL:
-            self._live.update(render(progress, self._console.width), refresh=True)
             self._drawn = time.monotonic()
+            with contextlib.suppress(OSError):
+                self._live.update(render(progress, self._console.width), refresh=True)
 
     def note(self, text: str) -> None:
         """Show a line that stays, above the live part."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        with contextlib.suppress(OSError):
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def render(progress: Progress, width: int) -> RenderableType:
     """The sweep and its runs, for a terminal of `width` columns."""
     table = Table.grid(padding=(0, 2), expand=False)
-    table.add_column(no_wrap=True, overflow="ellipsis", max_width=max(16, width - (110 if width >= WIDE else 60)))
+    table.add_column(no_wrap=True)
+    room = max(16, width - (110 if width >= WIDE else 60))
     for _ in range(6 if width >= WIDE else 5):
         table.add_column(no_wrap=True)
     for row in progress.rows:
-        cells = [Text(row.run_id.rpartition("-")[0]), Text(_doing(row)), *_figures(row, width)]
+        cells = [Text(_cut(row.run_id, room)), Text(_doing(row)), *_figures(row, width)]
         table.add_row(*cells)
     return Group(Text(heading(progress), style="bold"), table)
 
@@ -79,6 +88,11 @@ def heading(progress: Progress) -> str:
     if progress.waiting_for and not progress.rows:
         parts.append(f"waiting: {progress.waiting_for}")
     return ", ".join(parts)
+
+
+def _cut(name: str, room: int) -> str:
+    """The name with its middle left out if it is too long: its end tells runs apart."""
+    return name if len(name) <= room else f"{name[: room - 13]}…{name[-12:]}"
 
 
 def _doing(row: Row) -> str:

@@ -51,6 +51,21 @@ class Lock:
         self._descriptor = state["descriptor"].detach()
 
 
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock; the file is not touched, which may be somebody else's."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+
+
 def holder(path: Path) -> str:
     """The process that holds the lock, in words."""
     try:

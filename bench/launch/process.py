@@ -23,6 +23,7 @@ from bench.config import Run
 from bench.launch import child
 from bench.launch.locks import Lock
 from bench.launch.memory import GIB, descendants, resident
+from bench.launch.signals import STOPPING
 from bench.measure.environment import cpu_cores
 
 MARK = "TUNEBENCH_RUN"  # variable that every program which a run starts inherits
@@ -41,7 +42,7 @@ class Process:
             self._process: SpawnProcess | ForkServerProcess = context(start, work.preload).Process(
                 target=child.main, args=(work, theirs)
             )
-            with sigint_blocked() if start == "spawn" else contextlib.nullcontext():
+            with stopping_blocked() if start == "spawn" else contextlib.nullcontext():
                 self._process.start()
         assert self._process.pid is not None
         self.pid: int = self._process.pid
@@ -153,15 +154,19 @@ def context(start: str, preload: str) -> SpawnContext | ForkServerContext:
         return mp.get_context("spawn")
     found = mp.get_context("forkserver")
     found.set_forkserver_preload([preload])
-    with sigint_blocked():
+    with stopping_blocked():
         forkserver.ensure_running()
     return found
 
 
 @contextlib.contextmanager
-def sigint_blocked() -> Iterator[None]:
-    """Keep a Ctrl-C from a process started meanwhile, which inherits the mask; ours is delivered afterwards."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+def stopping_blocked() -> Iterator[None]:
+    """Keep what stops the launcher from a process started meanwhile, which inherits the mask; ours comes afterwards.
+
+    The fork server keeps it for good: a closed terminal or a scheduler signals the whole process group, and the
+    children, which end with the fork server, are to write what they have first.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
         yield
     finally:

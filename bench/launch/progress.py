@@ -23,24 +23,33 @@ class Row:
     device_bytes: int | None = None  # that the worker holds on its GPU
     host_bytes: int | None = None  # resident
     left_s: float | None = None  # of the phase
-    _phase_began: float = 0.0
+    _since: tuple[float, float] | None = None  # when the phase's share was first told, and that share
 
     def take(self, event: dict[str, Any]) -> None:
         """Note what the worker says: a phase, a step, or examples evaluated."""
         if event["event"] == "phase":
-            self.phase, self._phase_began = str(event["name"]), time.monotonic()
+            self.phase = str(event["name"])
             self.share = self.left_s = self.step = None
+            self._since = None
         elif event["event"] == "step":
             self.step, self.steps, self.share = event["step"], event["steps"], event["budget"]
             self.loss, self.tokens_per_s = event["loss"], event["tokens_per_s"]
             self.device_bytes = event.get("memory_bytes")
         elif event["event"] == "evaluate":
             if event["split"] not in self.phase:
-                self.phase, self._phase_began = f"evaluate {event['split']}", time.monotonic()
+                self.phase, self._since = f"evaluate {event['split']}", None
             self.step, self.steps = event["done"], event["of"]
             self.share = event["done"] / event["of"] if event["of"] else None
-        if self.share:
-            self.left_s = (time.monotonic() - self._phase_began) * (1 - self.share) / self.share
+        if self.share is not None:
+            self._estimate(self.share)
+
+    def _estimate(self, share: float) -> None:
+        """The time left, by how fast the share has grown since it was first told; a continued run starts above 0."""
+        now = time.monotonic()
+        if self._since is None:
+            self._since = (now, share)
+        began, first = self._since
+        self.left_s = (now - began) * (1 - share) / (share - first) if share > first else None
 
 
 @dataclass
@@ -70,5 +79,5 @@ class Progress:
         if not self.seconds:
             return None
         mean, now = sum(self.seconds) / len(self.seconds), time.monotonic()
-        open_runs = sum(max(0.0, mean - (now - row.started)) for row in self.rows)
+        open_runs = sum(max(0.0, mean - (now - row.started), row.left_s or 0.0) for row in self.rows)
         return (self.queued * mean + open_runs) / max(1, len(self.rows))

@@ -1,5 +1,6 @@
 """The runs of a sweep: which are done, which are due, and in which order they may start."""
 
+import itertools
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,10 @@ from bench.records.attempt import Attempt
 from bench.records.schema import Record, Status
 
 ASIDE = ".damaged"  # folder beside the runs for what is in the way and must not be lost
+
+
+class ResultsError(Exception):
+    """There is no folder for results; the message is for the user."""
 
 
 @dataclass
@@ -58,6 +63,18 @@ def folder_of(run: Run) -> Path:
     return store.run_folder(Path(run.results).absolute(), hardware, run.run_id())
 
 
+def make_results(job: Job) -> None:
+    """Make the folder that takes the runs.
+
+    Raises:
+        ResultsError: it cannot be made.
+    """
+    try:
+        job.folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResultsError(f"results={job.run.results} cannot be made: {error.strerror}: {error.filename}") from error
+
+
 def settled(job: Job) -> Record | None:
     """The run's record, if there is one that `launch.rerun` leaves alone.
 
@@ -82,6 +99,7 @@ def prepare(job: Job) -> None:
 
     Raises:
         OSError: it cannot be written.
+        DamagedRecord: something that is no record of this run is still there.
     """
     attempt, goes_on = _before(job)
     if job.attempt.micro_batch_size is not None:  # ended out of memory a moment ago
@@ -99,8 +117,8 @@ def put_aside(job: Job) -> Path:
     """Move the folder out of the way, and return where it is now."""
     place = job.folder.parent / ASIDE
     place.mkdir(exist_ok=True)
-    number = sum(1 for path in place.iterdir() if path.name.startswith(job.run_id)) + 1
-    return job.folder.rename(place / f"{job.run_id}-{number}")
+    free = (place / f"{job.run_id}-{number}" for number in itertools.count(1))
+    return job.folder.rename(next(path for path in free if not path.exists()))
 
 
 def smaller_batch(job: Job, record: Record) -> bool:

@@ -25,7 +25,7 @@ LOG_TAIL = 1 << 16  # bytes of it that are looked at
 INTERVAL = 0.9  # seconds between two looks at a run's clocks and memory
 GRANDCHILDREN = 10  # looks at a process's memory between two at what it has started, which is dearer
 VMSTAT = Path("/proc/vmstat")
-NO_MEMORY = ("std::bad_alloc", "DefaultCPUAllocator: can't allocate memory")  # last words of libraries that abort
+NO_MEMORY = ("std::bad_alloc", "DefaultCPUAllocator: can't allocate memory", "MemoryError")  # last words
 
 
 class Running:
@@ -118,7 +118,9 @@ class Running:
 
     def _broke_away(self, process: Process, code: int) -> bool:
         """Whether one of several processes ended so that the others wait for it in vain."""
-        return len(self.processes) > 1 and (code != 0 or process.rank in self._handed)
+        handed = self._handed.get(process.rank)
+        gave_up = handed is not None and handed.status is not Status.INTERRUPTED  # that, the others are told too
+        return len(self.processes) > 1 and (code != 0 or gave_up)
 
     def _resident(self) -> int:
         """Resident bytes of all processes of the run; those that they started are looked for less often."""
@@ -136,10 +138,11 @@ class Running:
             found = store.read(self.folder / store.RECORD)
             if found.run_id == self.run.run_id():  # else somebody else put it there
                 record, own = found, True
-        elsewhere = next((each for rank, each in self._handed.items() if rank > 0), None)
+        others = [each for rank, each in self._handed.items() if rank > 0 and each.status is not Status.INTERRUPTED]
+        elsewhere = next(iter(others), None)
         if record is None or (elsewhere is not None and record.status is not Status.OK):
             record, own = self._written_here(elsewhere), False
-        elif self.verdict is not None and record.status is Status.INTERRUPTED and self.verdict[0] is not record.status:
+        elif self.verdict is not None and record.status is Status.INTERRUPTED:
             (record.status, record.reason), own = self.verdict, False
         if not own:
             _write(record, self.folder)
@@ -167,8 +170,8 @@ class Running:
         last = _last_lines(process.log)
         if code == -signal.SIGKILL and _oom_kills() > self._oom_kills:
             return Status.OOM, f"{which}killed by the kernel: out of host memory"
-        if code == -signal.SIGABRT and any(words in line for line in last for words in NO_MEMORY):
-            return Status.OOM, "\n".join([f"{which}aborted: out of host memory", *last])
+        if code in (1, -signal.SIGABRT) and any(words in line for line in last for words in NO_MEMORY):
+            return Status.OOM, "\n".join([f"{which}ended: out of host memory", *last])
         if code == -signal.SIGKILL:
             what = f"{which}killed by SIGKILL (possibly out of memory)"
         elif code < 0:

@@ -1,8 +1,10 @@
 """Ctrl-C and its kin, counted: a launcher that is interrupted in the middle of a line would lose what it did there."""
 
+import contextlib
 import signal
 import socket
 import threading
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last two: a scheduler's, and a terminal's that closes
@@ -13,11 +15,13 @@ class Signals:
 
     Attributes:
         count: how many have come.
+        name: what came last, as the user calls it.
         source: becomes readable with each, to end a wait.
     """
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count, self.name = 0, ""
+        self._waits = True  # for the launcher's loop to look
         self.source, self._wake = socket.socketpair()
         for end in (self.source, self._wake):
             end.setblocking(False)
@@ -47,5 +51,17 @@ class Signals:
         except BlockingIOError:
             pass
 
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Let a second signal end a block in which the launcher cannot look, by KeyboardInterrupt."""
+        self._waits = False
+        try:
+            yield
+        finally:
+            self._waits = True
+
     def _take(self, number: int, frame: FrameType | None) -> None:
         self.count += 1
+        self.name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+        if self.count > 1 and not self._waits:
+            raise KeyboardInterrupt

@@ -7,6 +7,7 @@ what a killed sweep has left.
 import contextlib
 import json
 import os
+import shlex
 import socket
 import sys
 import time
@@ -14,7 +15,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from types import TracebackType
 
-from bench.launch.locks import Lock
+from bench.launch.locks import Lock, is_held
 from bench.launch.progress import Progress, Row
 
 FOLDER = ".sweeps"
@@ -53,7 +54,7 @@ class StatusFile:
         if self._lock is None or now - self._written < INTERVAL:
             return
         self._written = now
-        progress.command = progress.command or " ".join(["tunebench", *sys.argv[1:]])
+        progress.command = progress.command or shlex.join(["tunebench", *sys.argv[1:]])
         data = asdict(progress) | {"pid": os.getpid(), "now": now}
         temporary = self._path.with_suffix(".tmp")
         with contextlib.suppress(OSError):
@@ -70,7 +71,7 @@ def sweeps(folder: Path) -> list[tuple[Path, Progress, bool]]:
             progress = _progress(data)
         except (OSError, ValueError, KeyError, TypeError):  # it has just ended, or is not ours
             continue
-        found.append((path, progress, _is_locked(path.with_suffix(".lock"))))
+        found.append((path, progress, is_held(path.with_suffix(".lock"))))
     return found
 
 
@@ -82,16 +83,6 @@ def _progress(data: dict[str, object]) -> Progress:
         row.started += shift
     known = {f.name for f in fields(Progress)}
     return Progress(**{key: value for key, value in data.items() if key in known}, rows=rows)  # type: ignore[arg-type]
-
-
-def _is_locked(path: Path) -> bool:
-    if not path.exists():
-        return False
-    lock = Lock.take(path)
-    if lock is None:
-        return True
-    lock.release()
-    return False
 
 
 def _remove(path: Path) -> None:

@@ -14,7 +14,17 @@ from bench.launch.devices import Devices, Lease
 from bench.launch.locks import Lock, holder
 from bench.launch.process import context, start
 from bench.launch.progress import Progress
-from bench.launch.queue import Job, folder_of, jobs, prepare, put_aside, settled, smaller_batch, with_bases
+from bench.launch.queue import (
+    Job,
+    folder_of,
+    jobs,
+    make_results,
+    prepare,
+    put_aside,
+    settled,
+    smaller_batch,
+    with_bases,
+)
 from bench.launch.running import Running, unreached
 from bench.launch.signals import Signals
 from bench.launch.status import StatusFile
@@ -50,6 +60,7 @@ def launch(
 
     Raises:
         DeviceError: a device that was asked for is not there.
+        ResultsError: the folder of results cannot be made.
     """
     with Signals() as signals:
         return Sweep(jobs(runs), view, signals, worker, preload, grace).carry_out()
@@ -78,12 +89,15 @@ class Sweep:
                 self._due.append(job)
         for job in self._due:
             self._devices_of(job)  # whatever is wrong with them is said before anything starts
+        if self._due:
+            make_results(self._due[0])
         self._progress.total, self._progress.before = len(self._due), len(self._done)
         if self._due and self._due[0].run.launch.start == "forkserver":
             context("forkserver", self._preload)  # its imports take seconds, in which we can do something else
         status = StatusFile(self._plan[0].folder.parent) if self._due else contextlib.nullcontext()
         with status, self._view.sweep(self._progress):
             try:
+                self._view.show(self._progress)
                 while self._due or self._running:
                     self._round(status)
             finally:
@@ -120,9 +134,10 @@ class Sweep:
                 continue
             try:
                 waits = self._start(job)
-            except OSError as error:  # a full or read-only disk
+            except (OSError, store.DamagedRecord) as error:  # a full or read-only disk
                 self._due.remove(job)
-                reason = f"cannot be written: {error.strerror}: {error.filename}"
+                words = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else str(error)
+                reason = f"cannot be written: {words}"
                 self._close(job, unreached(job.run, Status.FAILED, reason), 0.0)
                 continue
             if waits:
@@ -140,7 +155,10 @@ class Sweep:
             return True
         if job.base.run_id in pending:
             return False
-        if (job.base.folder / store.RECORD).exists() or job.base.run_id in self._done_again:
+        record = self._done.get(job.base.run_id)
+        if record is None or record.status is not Status.OK or job.base.run_id in self._done_again:
+            return True
+        if (job.base.folder / store.RECORD).exists():
             return True
         self._done_again.add(job.base.run_id)
         pending.add(job.base.run_id)
@@ -176,7 +194,8 @@ class Sweep:
     def _begin(self, job: Job, lock: Lock, lease: Lease) -> Running:
         locks, mark = [lock, *lease.locks], f"{job.run_id}-{os.getpid()}"
         try:
-            processes = start(job.run, job.folder, mark, lease.environment, locks, self._worker, self._preload)
+            with self._signals.at_once():
+                processes = start(job.run, job.folder, mark, lease.environment, locks, self._worker, self._preload)
             return Running(job.run, job.folder, processes, mark)
         except (OSError, EOFError) as error:  # the fork server is gone, or the system refuses another process
             running = Running(job.run, job.folder, [], mark)
@@ -193,6 +212,7 @@ class Sweep:
             with contextlib.suppress(OSError):  # a full disk: the record stays as it is
                 again = smaller_batch(job, record)
         del self._running[job.run_id]
+        self._progress.rows = [each.row for _, each, _, _ in self._running.values()]
         lease.release()
         lock.release()
         if again:
@@ -204,7 +224,7 @@ class Sweep:
     def _close(self, job: Job, record: Record, seconds: float) -> None:
         self._done[job.run_id] = record
         self._progress.ended[record.status] = self._progress.ended.get(record.status, 0) + 1
-        if seconds:
+        if job.base is not None and seconds:  # base runs, which do not train, say nothing of the others
             self._progress.seconds.append(seconds)
         self._view.end(record, seconds, self._progress)
 
@@ -236,7 +256,7 @@ class Sweep:
         if first and self._running:
             self._view.note("stopping after the step at work; Ctrl-C again stops at once")
         for _, running, _, _ in self._running.values():
-            running.stop(Status.INTERRUPTED, "stopped by Ctrl-C", FINISH if first else 0.0)
+            running.stop(Status.INTERRUPTED, f"stopped by {self._signals.name}", FINISH if first else 0.0)
 
     def _devices_of(self, job: Job) -> Devices:
         key = self._device_key(job)

@@ -19,32 +19,28 @@ class View:
 
     Attributes:
         interrupted: whether Ctrl-C ended the sweep; set by the launcher.
+        stopped: runs that were at work then.
+        left: runs that had not been started.
     """
+
+    stopped = left = 0
 
     def __init__(self, stream: TextIO) -> None:
         self.interrupted = False
         self._stream = stream
-        self._number = 0
-        self._total = 0
 
     @contextlib.contextmanager
     def sweep(self, progress: Progress) -> Iterator[None]:
         """A sweep begins, and ends with the block."""
-        self._number, self._total = 0, progress.total
         if progress.before:
             self.note(f"{progress.before} run{'s are' if progress.before > 1 else ' is'} done already")
         yield
-        if self.interrupted:
-            done = progress.before + sum(progress.ended.values())
-            self.note(
-                f"stopped: {done} of {progress.before + self._total} runs are done or were at work; "
-                "type the same command again to go on"
-            )
+        self.left = progress.total - sum(progress.ended.values())
+        self.stopped = progress.ended.get(Status.INTERRUPTED, 0)
 
     def start(self, run: Run) -> None:
         """A run begins."""
-        self._number += 1
-        self.note(f"{self._number}/{self._total} {run.run_id().rpartition('-')[0]}  started")
+        self.note(f"{run.run_id()}  started")
 
     def event(self, event: dict[str, Any]) -> None:
         """A worker says how far it is."""
@@ -56,11 +52,12 @@ class View:
         """A run has ended after `seconds`."""
         ended, left = sum(progress.ended.values()), progress.left_s()
         more = f", about {duration(left)} left" if left and progress.queued else ""
-        self.note(f"{ended}/{self._total} {record.run_id}  {outcome(record)}  {duration(seconds)}{more}")
+        self.note(f"{ended}/{progress.total} {record.run_id}  {outcome(record)}  {duration(seconds)}{more}")
 
     def note(self, text: str) -> None:
-        """Show a line that stays."""
-        print(text, file=self._stream, flush=True)
+        """Show a line that stays; nobody may be there any more to read it."""
+        with contextlib.suppress(OSError):
+            print(text, file=self._stream, flush=True)
 
 
 def open_view(stream: TextIO | None = None) -> View:

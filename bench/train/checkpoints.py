@@ -5,6 +5,7 @@ what trains alone, as `adapt` with the same seed makes the rest again. A checkpo
 Numbers decide which is newer, not times: a clock can be set back.
 """
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,8 @@ class Keeper(TrainerCallback):
     The mark is off while a checkpoint is read, so that one that cannot be read is not tried for ever.
     """
 
-    def __init__(self, resumed: Path | None) -> None:
-        self._resumed = resumed
+    def __init__(self, resumed: Path | None, log: Path) -> None:
+        self._resumed, self._log = resumed, log
         if resumed is not None:
             (resumed / MARK).unlink(missing_ok=True)
 
@@ -38,14 +39,16 @@ class Keeper(TrainerCallback):
         """A checkpoint is written."""
         if state.is_world_process_zero:
             folder = Path(str(args.output_dir))
+            with self._log.open("rb") as file:
+                os.fsync(file.fileno())  # a checkpoint is of no use without the steps before it
             (folder / f"checkpoint-{state.global_step}" / MARK).touch()
             for old in _all(folder)[:-KEPT]:
                 shutil.rmtree(old)
 
 
-def newest(folder: Path) -> Path | None:
-    """The newest whole checkpoint in `folder`, if there is one."""
-    return next((path for path in reversed(_all(folder)) if (path / MARK).exists()), None)
+def newest(folder: Path, steps: int) -> Path | None:
+    """The newest whole checkpoint in `folder` after at most so many steps, if there is one."""
+    return next((path for path in reversed(_all(folder)) if (path / MARK).exists() and number(path) <= steps), None)
 
 
 def number(checkpoint: Path) -> int:
@@ -53,18 +56,14 @@ def number(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
-def steps(log: Path, number: int, cut: bool) -> list[Step]:
-    """The first `number` steps in a steps.jsonl; with `cut` the file is cut after them.
-
-    Raises:
-        DamagedRecord: it has fewer, or one of them is damaged.
-    """
-    lines = store.read_lines(log)[:number] if number else []
-    if [line.get("step") for line in lines] != list(range(1, number + 1)):
-        raise store.DamagedRecord(log, f"lacks steps before step {number}")
-    if cut:
-        store.write_lines(log, lines)
-    return [Step(**line) for line in lines]
+def steps(log: Path) -> list[Step]:
+    """The steps that a steps.jsonl tells of without a gap; none if it is not there or damaged."""
+    try:
+        lines = store.read_lines(log)
+        found = [Step(**line) for line in lines]
+    except (OSError, store.DamagedRecord, TypeError):
+        return []
+    return found if [step.step for step in found] == list(range(1, len(found) + 1)) else []
 
 
 def _all(folder: Path) -> list[Path]:

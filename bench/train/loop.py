@@ -16,7 +16,7 @@ from bench.data.tokens import PadRight, Tokens, class_row, preference_row, token
 from bench.measure.clock import quantiles
 from bench.models.logits import completion_log_probs, inner_model
 from bench.records.schema import Training
-from bench.records.store import CHECKPOINTS, STEPS
+from bench.records.store import CHECKPOINTS, STEPS, write_lines
 from bench.train import checkpoints, ranks
 from bench.train.budget import total_steps
 from bench.train.meter import Send, StepMeter
@@ -108,8 +108,11 @@ def train(
     first = ranks.rank() == 0
     micro_batch_size = micro_batch_size or configured_micro_batch(run)
     kept = folder / CHECKPOINTS
-    resumed = checkpoints.newest(kept) if run.train.save_every else None
+    told = checkpoints.steps(folder / STEPS) if run.train.save_every else []
+    resumed = checkpoints.newest(kept, len(told))
     start = 0 if resumed is None else checkpoints.number(resumed)
+    if first:
+        write_lines(folder / STEPS, map(vars, told[:start]))
     meter = StepMeter(
         device=device,
         settings=run.train,
@@ -118,7 +121,7 @@ def train(
         warmup_steps=run.measure.warmup_steps,
         log=folder / STEPS if first else None,
         send=send,
-        steps=checkpoints.steps(folder / STEPS, start, cut=first),
+        steps=told[:start],
     )
     with tempfile.TemporaryDirectory(prefix="tunebench-") as scratch, meter.interrupt.awaited():
         output = str(kept) if run.train.save_every else scratch
@@ -126,7 +129,7 @@ def train(
         trainer = trainer_class(run.method.objective, kind)(run, meter, arguments, model, dataset, tokenizer)
         trainer.remove_callback(PrinterCallback)
         trainer.pop_callback(meter)  # marks come first: the meter may end the training when it has been saved
-        trainer.add_callback(checkpoints.Keeper(resumed))
+        trainer.add_callback(checkpoints.Keeper(resumed, folder / STEPS))
         trainer.add_callback(meter)
         try:
             trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))

@@ -76,7 +76,8 @@ class StepMeter(TrainerCallback):
     def __post_init__(self) -> None:
         self.clock = StepClock(self.device)
         self.foreign = ForeignCpu()
-        self.elapsed = sum(step.seconds for step in self.steps)  # by the host's clock
+        self._step_seconds, self._tokens = sum(step.seconds for step in self.steps), sum(s.tokens for s in self.steps)
+        self.elapsed = self._step_seconds  # by the host's clock
         self._done = len(self.steps)
         self._counts: Tensor | None = None  # examples, tokens, trained tokens, loss of the open step
         self._pending: deque[tuple[Figures, Callable[[], float], float]] = deque()
@@ -127,12 +128,15 @@ class StepMeter(TrainerCallback):
         self._done += 1
         spent = self.progress(self._done) >= 1
         silent = ranks.world() == 1 and time.monotonic() - self._reported_at > QUIET
+        saves = self.settings.save_every
+        control.should_save = bool(saves) and self._done % saves == 0 and not spent
         due = self._done == 1 or self._done % self.settings.log_every == 0 or spent or silent
-        stop = self._collect(wait=due)
+        stop = self._collect(wait=due or control.should_save)
         if due:
             self._report()
-        saved = self.settings.save_every
-        control.should_save = bool(saved) and (stop or self._done % saved == 0) and not spent
+        if stop and saves and not spent:
+            self._collect(wait=True)  # a checkpoint needs the steps before it
+            control.should_save = True
         if stop and not control.should_save:
             raise KeyboardInterrupt
         self._stopping = stop
@@ -157,7 +161,7 @@ class StepMeter(TrainerCallback):
     def _collect(self, wait: bool) -> bool:
         """Write down the steps whose figures have arrived, or all; returns whether all processes shall stop.
 
-        Several processes must decide that for the same step, so they do where all of them wait.
+        Several processes must decide that for the same step: for any on a CPU, on GPUs where all of them wait.
         """
         stop = ranks.world() == 1 and self.interrupt.asked
         while self._pending and (wait or self._pending[0][0].arrived()):
@@ -175,10 +179,11 @@ class StepMeter(TrainerCallback):
                 warmup=number <= self.warmup_steps,
             )
             self.steps.append(step)
+            self._step_seconds, self._tokens = self._step_seconds + step.seconds, self._tokens + step.tokens
             if self.log is not None:
                 append_line(self.log, vars(step))
             self._judge(step)
-            stop = stop or (wait and asked > 0)
+            stop = stop or (asked > 0 and (wait or self.device == "cpu"))
         return stop
 
     def _judge(self, step: Step) -> None:
@@ -194,8 +199,7 @@ class StepMeter(TrainerCallback):
 
     def throughput(self) -> dict[str, float]:
         """Non-padding tokens per second of step time so far; empty before the first step."""
-        seconds = sum(step.seconds for step in self.steps)
-        return {"tokens_per_s": sum(step.tokens for step in self.steps) / seconds} if seconds else {}
+        return {"tokens_per_s": self._tokens / self._step_seconds} if self._step_seconds else {}
 
     def _report(self) -> None:
         self._reported_at = time.monotonic()
@@ -204,7 +208,7 @@ class StepMeter(TrainerCallback):
             "step": self._done,
             "steps": self.total_steps,
             "loss": self.steps[-1].loss,
-            "seconds": sum(step.seconds for step in self.steps),
+            "seconds": self._step_seconds,
             "budget": self.progress(self._done),
         } | self.throughput()
         if self.device == "cuda":

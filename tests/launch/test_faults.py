@@ -124,6 +124,14 @@ def test_out_of_host_memory_under_a_limit(faults):
     faults.make_good(memory=2.0)
 
 
+def test_a_limit_too_small_for_the_libraries_is_out_of_memory_too(faults):
+    (record,) = launch(
+        [faults.run("lora", memory=0.2).base()], faults.view, worker="fault_workers:untouched",
+        preload="bench.launch.preload", grace=2.0,
+    )  # fmt: skip
+    assert record.status is Status.OOM
+
+
 def test_programs_that_a_run_has_started_count_for_its_limit(go, make_run, monkeypatch):
     monkeypatch.setattr(running, "GRANDCHILDREN", 1)
     (record,) = go([make_run(memory=0.3, start="spawn")], "family_takes_memory")
@@ -310,7 +318,9 @@ def parent(faults, tmp_path):
         )
         script = tmp_path / "parent.py"
         script.write_text(code)
-        started.append(subprocess.Popen([sys.executable, str(script)], stderr=subprocess.PIPE, text=True))
+        started.append(
+            subprocess.Popen([sys.executable, str(script)], stderr=subprocess.PIPE, text=True, start_new_session=True)
+        )
         return started[-1]
 
     yield start
@@ -349,12 +359,13 @@ def test_a_stopping_signal_lets_the_run_write_its_record(faults, parent, number)
     process = parent("in_phase")
     path = folder_of(faults.run("lora")).parent / "stopped.pid"
     _wait(lambda: path.exists() and path.read_text())
-    process.send_signal(number)
+    os.killpg(process.pid, number)  # as a terminal that closes, a scheduler or `timeout` does
     _, said = process.communicate(timeout=30)
     assert "stopping after the step at work" in said
     assert "Traceback" not in said
     record = store.read(folder_of(faults.run("lora")) / store.RECORD)
     assert (record.status, record.failed_phase) == (Status.INTERRUPTED, "train")
+    assert record.reason == f"stopped by {'Ctrl-C' if number == signal.SIGINT else number.name}"
     faults.make_good()
 
 
@@ -386,7 +397,7 @@ def test_a_run_that_is_interrupted_goes_on_from_its_checkpoint(faults, view):
     found = faults.launch("slow_steps", **steps)
     assert found["lora"].status is Status.OK
     assert found["lora"].training.resumed_at == reached
-    assert found["lora"].history == ["interrupted in train: stopped by the user"]
+    assert found["lora"].history == ["interrupted in train: stopped by Ctrl-C"]
     lines = store.read_lines(folder_of(faults.run("lora", **steps)) / store.STEPS)
     assert [line["loss"] for line in lines] == [line["loss"] for line in whole]
     assert not (folder_of(faults.run("lora", **steps)) / store.CHECKPOINTS).exists()

@@ -1,6 +1,8 @@
 """Several processes that train one run together, on a CPU with gloo: the same losses, one record, nobody left."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,23 @@ def test_what_befalls_the_second_process_ends_the_run(train, tmp_path, view, fau
     assert (record.status, record.failed_phase) == (status, "train")
     assert record.reason.splitlines()[0] == reason
     assert [phase.name for phase in record.phases][:2] == ["load", "adapt"]
+
+
+def test_ctrl_c_reaches_both_processes_and_leaves_a_checkpoint(train, view):
+    def press(event) -> None:
+        plain(event)
+        if event["event"] == "step" and event["step"] == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    plain, view.event = view.event, press
+    settings = {"worker": "slow_steps", "budget": Budget(name="many", steps=60), "save_every": 50, "log_every": 30}
+    record, lines = train("lora", 2, **settings)
+    assert (record.status, record.reason) == (Status.INTERRUPTED, "stopped by Ctrl-C")
+    assert 1 <= len(lines) < 25
+    view.event, view.interrupted = plain, False
+    record, again = train("lora", 2, **settings)
+    assert (record.status, record.training.resumed_at) == (Status.OK, len(lines))
+    assert [line["loss"] for line in again[: len(lines)]] == [line["loss"] for line in lines]
 
 
 def test_the_batch_must_be_divisible():

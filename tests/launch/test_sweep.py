@@ -6,14 +6,15 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
+from bench.launch import launch
 from bench.launch.locks import Lock, holder
 from bench.launch.progress import Progress
-from bench.launch.queue import jobs
+from bench.launch.queue import ResultsError, jobs
 from bench.launch.sweep import folder_of, with_bases
 from bench.records import store
 from bench.records.attempt import Attempt
@@ -279,3 +280,46 @@ def test_nothing_is_asked_of_devices_when_all_is_done(go, make_run, monkeypatch)
     go([make_run()], "ok")
     monkeypatch.setattr("bench.launch.sweep.Devices", None)
     assert len(go([make_run()], "ok")) == 1
+
+
+def test_what_is_put_aside_takes_a_free_name(go, make_run, view):
+    run = make_run()
+    go([run], "ok")
+    path = folder_of(run) / store.RECORD
+    (path.parent.parent / ".damaged" / f"{run.run_id()}-2" / "x").mkdir(parents=True)
+    for _ in range(2):
+        path.write_text("{")
+        assert go([run], "ok")[0].status is Status.OK
+    kept = sorted(each.name.removeprefix(run.run_id()) for each in (path.parent.parent / ".damaged").iterdir())
+    assert kept == ["-1", "-2", "-3"]
+
+
+def test_a_damaged_record_that_cannot_be_moved_stops_its_run_alone(go, make_run, monkeypatch):
+    runs = [make_run("lora"), make_run("prompt")]
+    go(runs, "ok")
+    (folder_of(runs[0]) / store.RECORD).write_text("{")
+
+    def refuse(job):
+        raise OSError(30, "Read-only file system", str(job.folder))
+
+    monkeypatch.setattr("bench.launch.sweep.put_aside", refuse)
+    records = go([*runs, make_run("lora", seed=1)], "ok")
+    assert [record.status for record in records] == [Status.OK, Status.FAILED, Status.OK, Status.OK]
+    assert (folder_of(runs[0]) / store.RECORD).read_text() == "{"
+
+
+def test_results_that_cannot_be_made_are_said_once(make_run, view):
+    run = replace(make_run("lora"), results="/dev/null/results")
+    with pytest.raises(ResultsError, match=r"^results=/dev/null/results cannot be made: Not a directory: /dev/null"):
+        launch([run], view)
+    assert view.text.getvalue() == ""
+
+
+def test_status_only_reads(tmp_path, capsys):
+    folder = tmp_path / "runs" / "cpu" / ".sweeps"
+    folder.mkdir(parents=True)
+    (folder / "host-1.json").write_text(json.dumps(asdict(Progress("tunebench sweep", total=1)) | {"now": 0.0}))
+    before = sorted(folder.iterdir())
+    status([f"results={tmp_path}"])
+    assert "ended without a word" in capsys.readouterr().out
+    assert sorted(folder.iterdir()) == before

@@ -56,9 +56,9 @@ def test_plain_lines_where_there_is_no_terminal(make_run):
     _show(open_view(stream), runs)
     assert stream.getvalue().splitlines() == [
         "7 runs are done already",
-        "1/2 lora-tiny-llama-pydoc-s0  started",
+        f"{runs[0].run_id()}  started",
         f"1/2 {runs[0].run_id()}  ok  validation loss 0.553, accuracy 0.482  0:30, about 0:30 left",
-        "2/2 prompt-tiny-llama-pydoc-s1  started",
+        f"{runs[1].run_id()}  started",
         f"2/2 {runs[1].run_id()}  crashed: killed by SIGSEGV  0:30",
     ]
 
@@ -73,7 +73,7 @@ def test_a_terminal_has_a_live_part_and_lasting_lines(make_run, monkeypatch):
     _show(view, runs)
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue())
     assert "7 of 9 done, 1 running, 1 queued" in plain
-    assert re.search(r"lora-tiny-llama-pydoc-s0  train 120/200  \S+ +loss 1.23  5,100 tokens/s", plain)
+    assert re.search(r"lora-tiny-llama-pydoc-s0-\w{8}  train 120/200  \S+ +loss 1.23  5,100 tokens/s", plain)
     assert f"1/2 {runs[0].run_id()}  ok  validation loss 0.553, accuracy 0.482  0:30, about 0:30 left\n" in plain
     assert "started" not in plain
 
@@ -140,6 +140,31 @@ def test_a_failure_is_told_with_its_phase(make_run):
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0:00"), (12, "0:12"), (599.6, "10:00"), (3723, "1:02:03")])
 def test_duration(seconds, text):
     assert duration(seconds) == text
+
+
+def test_a_long_name_keeps_its_end_which_tells_runs_apart():
+    (_, line, _) = _drawn(_busy(), 80)
+    assert line.startswith("prefix-…-s11-0123abcd"[:7])
+    assert "-0123abcd" in line
+
+
+def test_the_time_left_of_a_continued_run_does_not_count_what_was_done_before(monkeypatch):
+    row = Row("x", 0.0)
+    clock = iter([100.0, 110.0])
+    monkeypatch.setattr("bench.launch.progress.time.monotonic", lambda: next(clock))
+    row.take({"event": "phase", "name": "train"})
+    row.take(STEP | {"budget": 0.8})
+    assert row.left_s is None
+    row.take(STEP | {"budget": 0.85})
+    assert row.left_s == pytest.approx(30.0)
+
+
+def test_a_view_whose_reader_has_gone_is_silent(make_run):
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    _show(View(Gone()), [make_run("lora"), make_run("prompt")])
 
 
 def test_the_time_left_counts_what_runs_at_once():

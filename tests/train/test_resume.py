@@ -65,7 +65,7 @@ def test_an_interrupted_training_goes_on_to_the_same_losses_bit_for_bit(train, t
     with pytest.raises(KeyboardInterrupt):
         train(method, "parts", interrupt_after=5 * forwards, **settings)
     assert [line["step"] for line in _lines(tmp_path / "parts")] == [1, 2, 3, 4, 5]  # the step at work was finished
-    assert checkpoints.newest(tmp_path / "parts" / store.CHECKPOINTS).name == "checkpoint-5"
+    assert checkpoints.newest(tmp_path / "parts" / store.CHECKPOINTS, STEPS).name == "checkpoint-5"
     with pytest.raises(KeyboardInterrupt):
         train(method, "parts", interrupt_after=3 * forwards, **settings)
     training, resumed = train(method, "parts", **settings)
@@ -105,7 +105,7 @@ def test_a_checkpoint_that_is_not_whole_does_not_count(train, tmp_path):
     train(Lora(), "a", save_every=3)
     folder = tmp_path / "a" / store.CHECKPOINTS
     (folder / "checkpoint-15" / checkpoints.MARK).unlink()
-    assert checkpoints.newest(folder).name == "checkpoint-12"
+    assert checkpoints.newest(folder, STEPS).name == "checkpoint-12"
 
 
 def test_a_checkpoint_that_cannot_be_read_is_tried_once(train, tmp_path):
@@ -126,6 +126,16 @@ def test_a_torn_line_of_the_steps_costs_the_steps_after_the_checkpoint_alone(tra
     log.write_bytes(log.read_bytes() + b'{"step": 8, "lo')
     training, _ = train(Lora(), "a", save_every=3)
     assert training.resumed_at == 7
+    assert [line["step"] for line in _lines(tmp_path / "a")] == list(range(1, STEPS + 1))
+
+
+def test_a_checkpoint_without_the_steps_before_it_is_not_used(train, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(Lora(), "a", interrupt_after=7, save_every=3)
+    log = tmp_path / "a" / store.STEPS
+    log.write_text("".join(log.read_text().splitlines(keepends=True)[:6]))  # what a power failure may leave
+    training, _ = train(Lora(), "a", save_every=3)
+    assert training.resumed_at == 6
     assert [line["step"] for line in _lines(tmp_path / "a")] == list(range(1, STEPS + 1))
 
 
