@@ -77,7 +77,8 @@ def _host_memory(folder):
 
 
 def _removed(folder):
-    shutil.rmtree(folder.parent.parent)  # all results
+    shutil.rmtree(folder)
+    shutil.rmtree(folder.parent.parent, ignore_errors=True)  # all results; the launcher writes there meanwhile
 
 
 DEEDS = {
