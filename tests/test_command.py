@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from bench import __version__
 from bench.__main__ import USAGE, main
-from bench.app import plan
+from bench.app import UserError, plan
 from bench.method import discover
 from bench.paths import conf_dir
 
@@ -282,3 +282,22 @@ def test_a_failing_run_does_not_take_the_others_down(swept: tuple[Path, tuple[st
     assert "diverged in train: the loss became nan at step 2" in done.stderr
     assert "diverged" in done.stdout
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("argument", "quoted"),
+    [
+        ("data.train=my file (1).jsonl", """'data.train="my file (1).jsonl"'"""),
+        ("data.train=a=b.jsonl", """'data.train="a=b.jsonl"'"""),
+        ("task.prompt={{ question }}", """'task.prompt="{{ question }}"'"""),
+        ('data.train=say "x" (2).jsonl', """'data.train="say \\"x\\" (2).jsonl"'"""),
+    ],
+)
+def test_a_value_that_hydra_cannot_read_is_shown_quoted(argument, quoted):
+    with pytest.raises(UserError) as caught:
+        plan("run", ["task=file", argument])
+    assert str(caught.value).startswith(f"{argument} cannot be read: ")
+    assert str(caught.value).endswith(f"; if the value is meant as it stands, quote it: {quoted}")
+    with pytest.raises(UserError) as caught:  # the quoted form is read, and only the file or the rest is missing
+        plan("run", ["task=file", quoted.strip("'")])
+    assert "cannot be read: " not in str(caught.value)

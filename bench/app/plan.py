@@ -99,18 +99,38 @@ def hydra_is_ready() -> Iterator[None]:
 
 
 def _parse(arguments: Sequence[str]) -> list[Override]:
-    loader = GlobalHydra.instance().config_loader()
-    found = OverridesParser.create(loader).parse_overrides(list(arguments))
+    found = _read(arguments)
     swept = [o.input_line for o in found if o.is_sweep_override()]
     if swept:
         raise UserError(f"{swept[0]} names several runs: use `tunebench sweep`")
     return found
 
 
+def _read(arguments: Sequence[str]) -> list[Override]:
+    """The arguments as Hydra reads them.
+
+    Raises:
+        UserError: with the way to write each that it cannot read.
+    """
+    parser = OverridesParser.create(GlobalHydra.instance().config_loader())
+    found, wrong = [], []
+    for argument in arguments:
+        try:
+            found += parser.parse_overrides([argument])
+        except HydraException as error:
+            key, sign, value = argument.partition("=")
+            quoted = value.replace("\\", "\\\\").replace('"', '\\"')
+            advice = f"; if the value is meant as it stands, quote it: '{key}=\"{quoted}\"'" if sign else ""
+            wrong.append(f"{argument} cannot be read: {one_message(error)}{advice}")
+    if wrong:
+        raise UserError("\n".join(wrong))
+    return found
+
+
 def _jobs(arguments: Sequence[str]) -> list[list[Override]]:
     """The overrides of every job of a sweep: the configured sweep's parameters, then what the user typed over them."""
     parser = OverridesParser.create(GlobalHydra.instance().config_loader())
-    typed = parser.parse_overrides(list(arguments))
+    typed = _read(arguments)
     hydras = [o for o in typed if o.is_hydra_override()]
     typed = [o for o in typed if not o.is_hydra_override()]
     single = [o for o in typed if not o.is_sweep_override() and _group_of(o) is not None]
