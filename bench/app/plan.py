@@ -18,7 +18,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bench import config, listing
@@ -176,11 +176,11 @@ def _run(overrides: list[Override]) -> Run:
     """
     groups = [o for o in overrides if _group_of(o) is not None]
     errors = [error for o in groups for error in _group_error(o)]
-    if errors:
-        raise UserError("\n".join(errors))
-    whole = _compose_groups(tuple(o.input_line for o in groups)).copy()
+    wrong = [o for o in groups if _group_error(o)]
+    whole = _compose_groups(tuple(o.input_line for o in groups if o not in wrong)).copy()
+    unknown = {str(o.key_or_group).split("/")[0] for o in wrong}  # nobody knows which keys these would have
     for override in overrides:
-        if _group_of(override) is None:
+        if _group_of(override) is None and str(override.key_or_group).split(".")[0] not in unknown:
             errors += _apply(whole, override)
     if errors:
         raise UserError("\n".join(errors))
@@ -262,6 +262,8 @@ def _apply(whole: DictConfig, override: Override) -> list[str]:
         return [f"{key} is a group of keys; set one of {', '.join(f'{key}.{k!s}' for k in node)}"]
     if override.is_delete():
         return [f"{key} cannot be deleted; every run has it"]
+    if isinstance(node, ListConfig) and not isinstance(override.value(), list):
+        return [f"{key} is a list: {key}=[{override.value()}]"]
     try:
         OmegaConf.update(whole, key, override.value(), force_add=False)
     except OmegaConfBaseException as error:

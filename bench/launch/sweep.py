@@ -85,7 +85,7 @@ class Sweep:
     def carry_out(self) -> list[Record]:
         """Do everything."""
         for job in self._plan:
-            if not self._is_settled(job) and job.run_id not in self._given_up:
+            if not self._is_over(job):
                 self._due.append(job)
         for job in self._due:
             self._devices_of(job)  # whatever is wrong with them is said before anything starts
@@ -173,7 +173,7 @@ class Sweep:
             return f"{job.run_id} is being done by {holder(job.lock)}"
         lease: Lease | None = None
         try:
-            if self._is_settled(job) or job.run_id in self._given_up:
+            if self._is_over(job):
                 self._due.remove(job)
                 self._progress.total -= 1
                 return ""
@@ -228,14 +228,17 @@ class Sweep:
             self._progress.seconds.append(seconds)
         self._view.end(record, seconds, self._progress)
 
-    def _is_settled(self, job: Job) -> bool:
-        """Whether there is a final record, which is taken; whatever else lies in its place is named and moved."""
+    def _is_over(self, job: Job) -> bool:
+        """Whether there is nothing to do: a final record, which is taken, or a newer one, which is left alone.
+
+        What lies there and is no record of the run is named and moved.
+        """
         try:
             record = settled(job)
         except store.NewerRecord as error:
             self._view.note(f"left alone: {error}")
             self._given_up.add(job.run_id)
-            return False
+            return True
         except store.DamagedRecord as error:
             self._view.note(f"a damaged record, the run is done again: {error}")
             with contextlib.suppress(OSError):  # named again when the run starts there
