@@ -1,5 +1,6 @@
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -52,3 +53,10 @@ def go(view: Recorder, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Re
         return launch(runs, view, worker=f"fake_workers:{worker}", preload="fake_workers", grace=grace)
 
     return start
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _own_fork_server() -> Iterator[None]:
+    """A fork server imports once what the first launch asks for; each file of tests gets what its own asks for."""
+    yield
+    forkserver._forkserver._stop()
