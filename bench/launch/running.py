@@ -60,7 +60,8 @@ class Running:
             ended = process.exitcode is not None
             for event in process.events():
                 self._take(process, event)
-                tell(event)
+                if process.rank == 0:
+                    tell(event)
             if ended and process not in [each for each, _ in self._exits]:
                 self._exits.append((process, process.exitcode or 0))
         self.row.seconds = time.monotonic() - self.row.started
@@ -118,6 +119,8 @@ class Running:
 
     def _broke_away(self, process: Process, code: int) -> bool:
         """Whether one of several processes ended so that the others wait for it in vain."""
+        if self.verdict is not None:  # all were told to stop, and one may still be writing its checkpoint
+            return False
         handed = self._handed.get(process.rank)
         gave_up = handed is not None and handed.status is not Status.INTERRUPTED  # that, the others are told too
         return len(self.processes) > 1 and (code != 0 or gave_up)
