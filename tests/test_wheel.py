@@ -66,7 +66,7 @@ def test_it_holds_both_packages_the_configuration_and_the_embedded_model(wheel: 
 def test_its_metadata_names_the_command_the_license_and_the_version(wheel: Path):
     archive = zipfile.ZipFile(wheel)
     info = f"tunebench-{__version__}.dist-info"
-    assert "tunebench = bench.__main__:main" in archive.read(f"{info}/entry_points.txt").decode()
+    assert "tunebench = bench.__main__:entry" in archive.read(f"{info}/entry_points.txt").decode()
     assert "Apache License" in archive.read(f"{info}/licenses/LICENSE").decode()
 
 
