@@ -12,6 +12,8 @@ tunebench compares ways of fine-tuning a language model under one train and eval
   tunebench run   [KEY=VALUE ...]     one run
   tunebench status [RESULTS]          how far the sweeps are that run now, from another terminal;  --watch
   tunebench table [RESULTS ...]       tables from finished runs: terminal, md, csv, html, latex, json
+  tunebench report [RESULTS ...]      one HTML page of them, with plots, and the plots as files
+  tunebench serve [RESULTS ...]       the same page in the browser, refreshed while a sweep runs
   tunebench methods | models | tasks | hardware       what there is;  models --matrix: which method runs on which
   tunebench data inspect|clean|convert FILE           look at data, clean it, write it in another format
   tunebench new-method NAME           write a method of your own, with its test
@@ -48,6 +50,14 @@ def main() -> int:
         from bench.report.cli import main as table
 
         return table(arguments)
+    if command == "report":
+        from bench.report.page.cli import main as report
+
+        return report(arguments)
+    if command == "serve":
+        from bench.serve import main as serve
+
+        return serve(arguments)
     if command == "status":
         from bench.status import main as status
 
@@ -76,7 +86,20 @@ def main() -> int:
         return app.main("sweep" if multirun else "run", [a for a in everything if a not in multirun])
     from bench.method import did_you_mean
 
-    known = ("run", "sweep", "status", "table", "methods", "models", "tasks", "hardware", "data", "new-method")
+    known = (
+        "run",
+        "sweep",
+        "status",
+        "table",
+        "report",
+        "serve",
+        "methods",
+        "models",
+        "tasks",
+        "hardware",
+        "data",
+        "new-method",
+    )
     print(f"there is no command {command!r}{did_you_mean(command, known)}", file=sys.stderr)
     return 2
 

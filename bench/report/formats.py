@@ -14,7 +14,7 @@ from typing import Any
 from bench.records.store import plain
 from bench.report.cells import DISTURBED, FALLBACK, TIED, Cell
 from bench.report.columns import Column
-from bench.report.page import html
+from bench.report.page.render import html
 from bench.report.sections import HEADINGS
 from bench.report.table import Row, SectionTable, Table
 

@@ -1,0 +1,72 @@
+"""`tunebench report`: records in, one HTML page out, and its plots as files."""
+
+import argparse
+import sys
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.report.page import figures
+from bench.report.page.render import Origin, report
+from bench.report.selection import UsageError, add_selection, select
+from bench.report.table import Table
+
+DESCRIPTION = """Write one HTML page of the results: a summary in words, the tables, plots, and a page for each run.
+It needs no network and no other file, so it can be mailed or archived as it is."""
+EXAMPLES = """examples:
+  tunebench report                                  results/runs into report.html
+  tunebench report --open                           and show it in the browser
+  tunebench report --where task=pydoc --out pydoc.html
+  tunebench report --figures figures                also every plot as SVG and PNG
+"""
+OUT = Path("report.html")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code: 0, or 2 for a request that cannot be met."""
+    options = _parser().parse_args(argv)
+    try:
+        selection = select(options, empty=True)
+        for warning in selection.warnings:
+            print(f"tunebench report: left out: {warning}", file=sys.stderr)
+        text = report(selection.table, Origin(selection.roots, selection.warnings))
+        _write(options, text)
+        if options.figures:
+            _figures(selection.table, options.figures)
+    except ValueError as error:
+        print(f"tunebench report: {error}", file=sys.stderr)
+        return 2
+    if options.open:
+        webbrowser.open(options.out.resolve().as_uri())
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "tunebench report",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_selection(parser)
+    parser.add_argument("--out", type=Path, default=OUT, metavar="FILE", help=f"where to write it (default: {OUT})")
+    parser.add_argument("--figures", type=Path, metavar="DIR", help="write each plot as SVG and PNG into this folder")
+    parser.add_argument("--open", action="store_true", help="show it in the browser")
+    return parser
+
+
+def _write(options: argparse.Namespace, text: str) -> None:
+    try:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write {options.out}: {error.strerror}") from error
+    print(f"wrote {options.out} ({len(text.encode()) / 2**20:.1f} MiB)", file=sys.stderr)
+
+
+def _figures(table: Table, folder: Path) -> None:
+    try:
+        written = figures.write(table, folder)
+    except OSError as error:
+        raise UsageError(f"cannot write into {folder}: {error.strerror}") from error
+    print(f"wrote {len(written)} figures into {folder}", file=sys.stderr)
