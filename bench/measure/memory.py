@@ -159,7 +159,8 @@ class _Glibc(_Sampled):
 
     def finish(self, phase: Phase) -> None:
         super().finish(phase)
-        phase.peak_allocated_bytes += max(0, self._mapped - self._mapped_before, mapped_bytes() - self._mapped_before)
+        mapped = max(0, self._mapped - self._mapped_before, mapped_bytes() - self._mapped_before)
+        phase.peak_allocated_bytes = self._peak + mapped
 
 
 class _Cuda:

@@ -1,6 +1,7 @@
 """The record of one run: the only contract between what measures and what reports.
 
-Names carry units: `_bytes` are integers, `_s` seconds, `_j` joules. `None` always means "was not measured".
+Names carry units: `_bytes` are integers, `_s` seconds, `_j` joules. `None` always means "was not measured"; some of
+what tunebench always measures may be None in a record with a `source`, which others measured.
 When a field changes its meaning, `SCHEMA_VERSION` goes up.
 """
 
@@ -8,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class Status(StrEnum):
@@ -40,7 +41,7 @@ class Phase:
     name: str
     seconds: float
     memory_source: str  # "cuda", "mps", "glibc" or "resident": which meter read peak_allocated_bytes
-    peak_allocated_bytes: int
+    peak_allocated_bytes: int | None
     peak_reserved_bytes: int | None = None  # CUDA: held by the caching allocator
     peak_device_bytes: int | None = None  # CUDA: in use on the whole device, other processes included
     peak_resident_bytes: int | None = None  # the process's resident set, high-water mark inside the phase
@@ -72,13 +73,13 @@ class Training:
     warmup_steps: int
     examples: int
     tokens: int  # non-padding tokens seen
-    trained_tokens: int  # tokens that carry loss
+    trained_tokens: int | None  # tokens that carry loss
     seconds: float  # sum of all step times
-    step_s: Quantiles
+    step_s: Quantiles | None
     tokens_per_s: float  # non-padding tokens / step time
-    trained_tokens_per_s: float  # tokens with loss / step time
-    first_loss: float
-    final_loss: float  # mean of the last tenth of the steps
+    trained_tokens_per_s: float | None  # tokens with loss / step time
+    first_loss: float | None
+    final_loss: float | None  # mean of the last tenth of the steps
     learning_rate: float
     optimizer: str
     precision: str  # "float32" or "bfloat16": the dtype of the computation
@@ -107,7 +108,7 @@ class Scores:
     """One split, evaluated: mean loss in nats per completion token, and the task's metrics by name."""
 
     examples: int
-    loss: float
+    loss: float | None
     metrics: dict[str, Metric] = field(default_factory=dict)
 
 
@@ -126,7 +127,7 @@ class Evaluation:
 class Data:
     """The data a run saw: SHA-256 over all examples, sizes by split, accuracy of always giving the commonest answer."""
 
-    fingerprint: str
+    fingerprint: str | None
     sizes: dict[str, int]
     majority_accuracy: float | None = None
     kind: str = ""  # of the task: what is asked, and so which metrics there are
@@ -142,17 +143,29 @@ class Environment:
     hardware: str  # the folder name of the results, such as "cpu-amd-epyc-2"
     device: str  # "cpu", "cuda" or "mps"
     device_name: str
-    device_memory_bytes: int
-    host_memory_bytes: int
-    cpu: str
-    cpu_cores: int
-    threads: int
+    device_memory_bytes: int | None
+    host_memory_bytes: int | None
+    cpu: str | None
+    cpu_cores: int | None
+    threads: int | None
     platform: str
-    python: str
+    python: str | None
     libraries: dict[str, str]
     driver: str | None = None
     git_commit: str | None = None
     git_dirty: bool | None = None
+
+
+@dataclass
+class Source:
+    """Where an imported record comes from. Others measured it, and `notes` say what they measured, and how."""
+
+    name: str  # what is imported, such as "huggingface/peft method_comparison"
+    url: str
+    file: str  # the file of the source that this record was made from, relative to `url`
+    commit: str | None = None  # of the source, where it is known
+    license: str | None = None  # SPDX identifier
+    notes: dict[str, str] = field(default_factory=dict)  # how a figure was measured, by the record's dotted key
 
 
 @dataclass
@@ -182,6 +195,7 @@ class Record:
     training: Training | None = None
     evaluation: Evaluation | None = None
     checkpoint_bytes: int | None = None
+    source: Source | None = None  # of an imported record; None: tunebench measured this itself
 
     def phase(self, name: str) -> Phase | None:
         """The phase called `name`, if the run reached it."""

@@ -113,7 +113,7 @@ def _task(section: Section) -> str:
             parts.append(f"always guessing the commonest answer scores {data.majority_accuracy:.3f}")
         parts += [f"{count:,} rows of {what}" for what, count in data.skipped.items()]
         parts += [f"{count:,} training examples overlap {name}" for name, count in data.leaked.items() if count]
-        parts.append(f"data {data.fingerprint[:8]}")
+        parts += [f"data {data.fingerprint[:8]}"] if data.fingerprint else []
     return section.heading("task") + (f" ({', '.join(parts)})" if parts else "")
 
 
@@ -121,10 +121,14 @@ def _hardware(section: Section) -> str:
     found = next((r.environment for r in section.records if r.environment), None)
     if found is None:
         return section.heading("hardware")
-    parts = [found.device_name, f"{found.cpu_cores} cores, {found.threads} threads"]
-    if found.device != "cpu":
-        parts.insert(1, f"{found.device_memory_bytes / GIB:.0f} GiB")
-    return ", ".join([*parts, f"{found.host_memory_bytes / GIB:.0f} GiB host memory"])
+    parts = [found.device_name]
+    if found.device != "cpu" and found.device_memory_bytes:
+        parts.append(f"{found.device_memory_bytes / GIB:.0f} GiB")
+    if found.cpu_cores and found.threads:
+        parts.append(f"{found.cpu_cores} cores, {found.threads} threads")
+    if found.host_memory_bytes:
+        parts.append(f"{found.host_memory_bytes / GIB:.0f} GiB host memory")
+    return ", ".join(parts)
 
 
 def _learning_rates(groups: Sequence[Group]) -> str:

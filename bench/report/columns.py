@@ -85,7 +85,8 @@ def _training(field: str) -> Value:
 
 
 def _step(record: Record) -> float | None:
-    return None if record.training is None else record.training.step_s.median
+    found = record.training and record.training.step_s
+    return found.median if found else None
 
 
 def _trainable(record: Record) -> float | None:
@@ -167,7 +168,7 @@ def columns(records: Iterable[Record]) -> tuple[Column, ...]:
 
 def _memory_unit(records: list[Record]) -> Callable[[Column], Column]:
     """One unit for all memory columns, so that they can be compared: GiB from one GiB on, else MiB."""
-    largest = max((phase.peak_allocated_bytes for record in records for phase in record.phases), default=0)
+    largest = max((phase.peak_allocated_bytes or 0 for record in records for phase in record.phases), default=0)
     unit, size, digits = ("GiB", GIB, ",.2f") if largest >= GIB else ("MiB", MIB, ",.1f")
     return lambda c: replace(c, unit=unit, scale=1 / size, digits=digits) if c.kind == "memory" else c
 

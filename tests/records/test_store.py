@@ -16,6 +16,7 @@ from bench.records.schema import (
     Quantiles,
     Record,
     Scores,
+    Source,
     Status,
     Training,
 )
@@ -46,6 +47,20 @@ def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
     assert path == folder / "record.json"
     assert store.read(path) == record()
     assert [child.name for child in folder.iterdir()] == ["record.json"]
+
+
+def test_an_imported_record_may_lack_what_others_did_not_measure(tmp_path: Path) -> None:
+    made = record(
+        source=Source(
+            "huggingface/peft", "https://github.com/huggingface/peft", "lora.json", notes={"seed": "no effect"}
+        ),
+        phases=[Phase("all", 9.0, "cuda", None, peak_reserved_bytes=7)],
+        evaluation=Evaluation(Scores(50, None)),
+        training=Training(
+            10, 0, 160, 1000, None, 1.5, None, 666.0, None, None, None, 1e-3, "AdamW", "bfloat16", "float32", "full"
+        ),
+    )
+    assert store.read(store.write(made, tmp_path)) == made
 
 
 def test_not_a_number_is_written_as_strict_json(tmp_path: Path) -> None:
@@ -109,7 +124,10 @@ def test_the_content_is_on_disk_before_the_name(tmp_path: Path, monkeypatch: pyt
         (lambda data: data["training"]["step_s"].update(median=[]), r"training.step_s.median must be float, got \[\]"),
         (lambda data: data.update(phases={}), "phases must be list, got {}"),
         (lambda data: data.update(config=3), "config must be dict, got 3"),
-        (lambda data: data.update(schema_version=SCHEMA_VERSION + 1), "schema version 2; this tunebench reads up to 1"),
+        (
+            lambda data: data.update(schema_version=SCHEMA_VERSION + 1),
+            f"schema version {SCHEMA_VERSION + 1}; this tunebench reads up to {SCHEMA_VERSION}",
+        ),
     ],
 )
 def test_damage_is_named(tmp_path: Path, damage: object, reason: str) -> None:

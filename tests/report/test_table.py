@@ -261,7 +261,7 @@ def test_the_caption_says_what_the_rows_share(make: Make) -> None:
     assert caption["Decoding"] == "greedy, max_new_tokens=32"
     assert caption["Precision"] == "computation float32, trained weights float32"
     assert caption["Versions"] == (
-        "torch 2.13.0, transformers 5.23.0, peft 0.21.2, trl 1.16.0, tunebench 0.1.0, records of schema 1, "
+        "torch 2.13.0, transformers 5.23.0, peft 0.21.2, trl 1.16.0, tunebench 0.1.0, records of schema 2, "
         "commit 0123456789"
     )
     assert caption["Learning rates"] == (
