@@ -1,5 +1,6 @@
 """The command `tunebench`, and `python -m bench`: finds the subcommand and imports only what that needs."""
 
+import importlib
 import os
 import sys
 
@@ -26,6 +27,18 @@ tunebench compares ways of fine-tuning a language model under one train and eval
 """
 
 
+# The module of each command that is not Hydra's business; imported when it is asked for, so that each starts fast.
+COMMANDS = {
+    "status": "bench.status",
+    "table": "bench.report.cli",
+    "report": "bench.report.page.cli",
+    "serve": "bench.serve",
+    "data": "bench.clean.cli",
+    "new-method": "bench.scaffold",
+}
+LISTED = ("methods", "models", "tasks", "hardware")
+
+
 def entry() -> int:
     """The command, ended by Ctrl-C or by a reader that has gone without a word too many."""
     try:
@@ -46,34 +59,12 @@ def main() -> int:
     if command == "--version":
         print(f"tunebench {__version__}")
         return 0
-    if command == "table":
-        from bench.report.cli import main as table
-
-        return table(arguments)
-    if command == "report":
-        from bench.report.page.cli import main as report
-
-        return report(arguments)
-    if command == "serve":
-        from bench.serve import main as serve
-
-        return serve(arguments)
-    if command == "status":
-        from bench.status import main as status
-
-        return status(arguments)
-    if command in ("methods", "models", "tasks", "hardware"):
+    if command in COMMANDS:
+        return int(importlib.import_module(COMMANDS[command]).main(arguments))
+    if command in LISTED:
         from bench import listing
 
         return listing.main(command, arguments)
-    if command == "data":
-        from bench.clean.cli import main as data
-
-        return data(arguments)
-    if command == "new-method":
-        from bench import scaffold
-
-        return scaffold.main(arguments)
     if command in ("run", "sweep"):
         from bench import app
 
@@ -86,20 +77,7 @@ def main() -> int:
         return app.main("sweep" if multirun else "run", [a for a in everything if a not in multirun])
     from bench.method import did_you_mean
 
-    known = (
-        "run",
-        "sweep",
-        "status",
-        "table",
-        "report",
-        "serve",
-        "methods",
-        "models",
-        "tasks",
-        "hardware",
-        "data",
-        "new-method",
-    )
+    known = ("run", "sweep", *COMMANDS, *LISTED)
     print(f"there is no command {command!r}{did_you_mean(command, known)}", file=sys.stderr)
     return 2
 

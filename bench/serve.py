@@ -20,8 +20,8 @@ from bench.report.page.render import Origin, report
 from bench.report.selection import UsageError, add_selection, select
 from bench.status import look
 
-DESCRIPTION = """Show the report page in the browser: it is made anew whenever results change, and says how far the sweeps are
-that run now. Only this machine can reach it. Ctrl-C ends it."""
+DESCRIPTION = """Show the report page in the browser: it is made anew whenever results change, and says how far the
+sweeps are that run now. Only this machine can reach it. Ctrl-C ends it."""
 EXAMPLES = """examples:
   tunebench serve                                   results/runs on http://127.0.0.1:8321
   tunebench serve --open --where task=pydoc
@@ -63,14 +63,20 @@ class Site:
             return self._page
 
     def sweeps(self) -> list[str]:
-        """A line for each sweep that runs now."""
-        folders = {folder for root in self._options.results for folder in (Path(root), Path(root).parent)}
-        return [_line(name, progress) for folder in folders for name, progress, alive in look(folder) if alive]
+        """How far each sweep is that runs now: a line for itself, and one for each run at work."""
+        folders = dict.fromkeys(folder for root in self._options.results for folder in (Path(root), Path(root).parent))
+        found = [(name, progress) for folder in folders for name, progress, alive in look(folder) if alive]
+        return [line for name, progress in found for line in _lines(name, progress)]
 
 
-def _line(hardware: str, progress: Progress) -> str:
+def _lines(hardware: str, progress: Progress) -> list[str]:
     done = progress.before + sum(progress.ended.values())
-    return f"{hardware}: {done} of {progress.before + progress.total} runs done · {progress.command}"
+    lines = [f"{hardware}: {done} of {progress.before + progress.total} runs done · {progress.command}"]
+    for row in progress.rows:
+        step = f" · step {row.step} of {row.steps}" if row.step is not None else ""
+        loss = f" · loss {row.loss:.3f}" if row.step is not None and row.loss is not None else ""
+        lines.append(f"  {row.run_id}: {row.phase}{step}{loss}")
+    return lines
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -23,7 +23,6 @@ from bench.report.table import Table
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-    from markupsafe import Markup
 
 HERE = Path(__file__).parent
 
@@ -38,7 +37,7 @@ class Origin:
 
 def html(table: Table) -> str:
     """The table alone as a page, without any script."""
-    return _environment().get_template("table.html.jinja").render(table=table, style=_safe(_file("style.css"))) + "\n"
+    return _environment().get_template("table.html.jinja").render(table=table, style=_file("style.css")) + "\n"
 
 
 def report(table: Table, origin: Origin, version: str = "") -> str:
@@ -62,10 +61,10 @@ def report(table: Table, origin: Origin, version: str = "") -> str:
     return template.render(
         sections=list(zip(table.sections, words, runs, strict=True)),
         policy=_policy(scripts, live=bool(version)),
-        style=_safe(_file("style.css")),
-        data=_safe(_json(data)),
-        library=_safe(scripts[0]),
-        script=_safe(scripts[1]),
+        style=_file("style.css"),
+        data=_json(data),
+        library=scripts[0],
+        script=scripts[1],
         subtitle=_subtitle(table),
         roots=origin.roots,
         warnings=origin.warnings,
@@ -107,10 +106,3 @@ def _environment() -> "Environment":
 @functools.cache
 def _file(name: str) -> str:
     return (HERE / name).read_text(encoding="utf-8")
-
-
-def _safe(text: str) -> "Markup":
-    """Text of this package's own, or made safe by `_json`."""
-    from markupsafe import Markup
-
-    return Markup(text)

@@ -77,6 +77,10 @@ function applyFilters() {
     const any = section.rows.some((row) => !row.base && rowFits(row, wanted));
     place.hidden = !fits(section, wanted) || (wanted.method !== "" && !any);
   }
+  for (const item of all(".toc li")) {
+    const index = item.querySelector("a").hash.split("=")[1];
+    item.hidden = byId(`setting=${index}`).hidden;
+  }
   const visible = all("section.setting").filter((place) => !place.hidden).map((place) => place.dataset.index);
   options(byId("setting"), visible.map((index) => [index, data.sections[index].title]), state.setting);
   byId("plots").hidden = !visible.length;
@@ -333,9 +337,14 @@ function route() {
     showRun(Number(run[1]));
     scrollTo(0, 0);
   } else {
-    const setting = /^#setting=(\d+)$/.exec(location.hash);
-    if (setting) byId(location.hash.slice(1))?.scrollIntoView();
-    if (byId("setting")) chooseSetting(); // plots that were hidden have had no width
+    if (!byId("setting")) return;
+    const place = /^#(setting|plots)=(\d+)$/.exec(location.hash);
+    if (place && all("option", byId("setting")).some((option) => option.value === place[2])) {
+      remember("setting", place[2]);
+      byId("setting").value = place[2];
+    }
+    chooseSetting(); // plots that were hidden have had no width
+    if (place) byId(place[1] === "plots" ? "plots" : location.hash.slice(1))?.scrollIntoView();
   }
 }
 

@@ -10,7 +10,7 @@ VERSION = "6.4"  # of Vega-Lite
 
 
 def library() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script. Bundling takes seconds, so it is kept in the user's cache folder."""
+    """Vega, Vega-Lite and Vega-Embed as one script, kept in the user's cache folder, as bundling takes seconds."""
     import vl_convert
 
     folder = cache_dir()
