@@ -8,7 +8,7 @@ PYTHON ?= $(shell python3.11 -V >/dev/null 2>&1 && echo python3.11 || echo pytho
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install -c constraints.txt -e
 
-.PHONY: help demo table test lint clean
+.PHONY: help demo table report test browser lint clean
 
 help: ## list these jobs
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile
@@ -19,8 +19,14 @@ demo: $(VENV)/.installed ## run the default sweep (all methods on the embedded m
 table: $(VENV)/.installed ## print the table of all results so far
 	$(BIN)/tunebench table
 
+report: $(VENV)/.installed ## write all results so far as one HTML page, report.html
+	$(BIN)/tunebench report
+
 test: $(VENV)/.installed-test ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+browser: $(VENV)/.installed-test ## run the tests of the report page, which need Chromium
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/browser
 
 lint: $(VENV)/.installed-dev ## check style and types
 	$(BIN)/ruff check
