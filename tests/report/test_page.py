@@ -95,7 +95,9 @@ def test_a_long_curve_is_averaged_over_neighbours_and_one_that_diverges_stops(ma
     folder = store(record)
     for step in range(1, 2 * curves.POINTS + 1):
         append_line(folder / "steps.jsonl", {"step": step, "loss": step % 2, "tokens": 1, "seconds": 1})
-    append_line(folder / "steps.jsonl", {"step": 2 * curves.POINTS + 1, "loss": float("nan"), "tokens": 1, "seconds": 1})
+    append_line(
+        folder / "steps.jsonl", {"step": 2 * curves.POINTS + 1, "loss": float("nan"), "tokens": 1, "seconds": 1}
+    )
     curve = curves.curve(build([record], [folder]).sections[0].rows[0].group)
     assert len(curve["steps"]) == curves.POINTS
     assert set(curve["mean"]) == {0.5}

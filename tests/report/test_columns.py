@@ -1,0 +1,28 @@
+"""Every column is explained where readers look."""
+
+import re
+from pathlib import Path
+
+from bench.evaluate.metrics import REGISTRY
+from bench.report.columns import COSTS, METRICS, PARAMETERS, QUALITY
+
+README = Path(__file__).parents[2] / "results" / "README.md"
+
+
+def explained() -> dict[str, str]:
+    """Heading by key, from the table in results/README.md."""
+    rows = re.findall(
+        r"^\| `([a-zA-Z0-9_]+)` \| ([^|]+) \| [^|]+ \|$", README.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    return {key: heading.strip() for key, heading in rows}
+
+
+def test_the_readme_explains_every_column_under_its_heading():
+    found = explained()
+    fixed = {column.key: column.title for column in (*PARAMETERS, *QUALITY, *COSTS)}
+    metrics = {f"test_{name}": title for name, title in METRICS.items()}
+    assert found == fixed | metrics
+
+
+def test_every_metric_of_the_harness_has_a_heading():
+    assert set(REGISTRY) <= METRICS.keys()
