@@ -73,7 +73,7 @@ def _lines(hardware: str, progress: Progress) -> list[str]:
     done = progress.before + sum(progress.ended.values())
     lines = [f"{hardware}: {done} of {progress.before + progress.total} runs done · {progress.command}"]
     for row in progress.rows:
-        step = f" · step {row.step} of {row.steps}" if row.step is not None else ""
+        step = f" · {row.step} of {row.steps}" if row.step is not None else ""
         loss = f" · loss {row.loss:.3f}" if row.step is not None and row.loss is not None else ""
         lines.append(f"  {row.run_id}: {row.phase}{step}{loss}")
     return lines
