@@ -1,27 +1,19 @@
-"""Where tunebench keeps what it could make anew: a folder of the user's own, never one of the results.
-
-What lies there is trusted (some of it is unpickled, some is run in a browser), so nobody else may write to it.
-"""
+"""Where tunebench keeps what it can compute again: never results."""
 
 import os
 from pathlib import Path
-
-from platformdirs import user_cache_path
 
 VARIABLE = "TUNEBENCH_CACHE"
 
 
 def cache_dir() -> Path | None:
-    """The folder, made if need be; None if `TUNEBENCH_CACHE` is set to nothing, or no folder can be made.
+    """The user's cache folder, or the one that the variable TUNEBENCH_CACHE names; None where that is set but empty.
 
-    `TUNEBENCH_CACHE` names another one.
+    The folder need not exist yet, and may be impossible to make.
     """
     named = os.environ.get(VARIABLE)
-    if named == "":
-        return None
-    folder = Path(named) if named else user_cache_path("tunebench", appauthor=False)
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError:
-        return None
-    return folder
+    if named is not None:
+        return Path(named).expanduser() if named else None
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("tunebench"))

@@ -26,6 +26,8 @@ EXAMPLES = """examples:
   tunebench table --where task=pydoc 'method=lora*' some of them; the base row stays
   tunebench table --where method.rank=8             by a setting of their configuration
   tunebench table --columns validation_loss_nats,peak_train_bytes
+  tunebench table --tuned --ranks                   each method at its best on validation; ranks over tasks
+  tunebench table --pareto validation_loss_nats,peak_train_bytes
   tunebench table --out table.html                  as a file: .md .csv .html .tex .json
   tunebench table --format csv > results.csv
 """
@@ -61,6 +63,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--format", choices=["terminal", *FORMATS], help="default: by the ending of --out, else terminal")
     add("--out", type=Path, metavar="FILE", help="write to FILE instead of standard output")
     add("--columns", metavar="A,B,C", help="show these columns, named as in the header of --format csv")
+    tuned = "of each method only the configuration that is best on validation, by METRIC or the task's main one"
+    add("--tuned", nargs="?", const="", metavar="METRIC", help=tuned)
+    front = "mark the Pareto front of these columns; add :min or :max to one that does not say which end is better"
+    add("--pareto", default="", metavar="A,B", help=front)
+    ranks = "rank the methods over several tasks, by METRIC or each task's main one"
+    add("--ranks", nargs="?", const="", metavar="METRIC", help=ranks)
     where = "only records for which all of these hold; VALUE may be a pattern, or several: a,b"
     add("--where", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help=where)
     return parser
@@ -78,7 +86,15 @@ def _table(options: argparse.Namespace) -> Table:
         raise UsageError(f"no records in {where}; `tunebench sweep` makes some, or name another folder")
     kept = _filter(found, options.where)
     columns = _names(options.columns) if options.columns is not None else None
-    return build(list(kept.values()), list(kept), by=_names(options.by), select=columns)
+    return build(
+        list(kept.values()),
+        list(kept),
+        by=_names(options.by),
+        select=columns,
+        tuned=options.tuned,
+        pareto=_names(options.pareto),
+        ranks=options.ranks,
+    )
 
 
 def _names(text: str) -> list[str]:

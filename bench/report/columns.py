@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from bench.records.schema import Metric, Record, Scores
+from bench.report.statistics.scores import pscp
 
 MIB, GIB = 2**20, 2**30
 # Headings of the metrics that the harness has, in the order of a table; those of plugins follow by name.
@@ -118,6 +119,16 @@ def _loss(split: str) -> Value:
     return value
 
 
+def _pscp(record: Record) -> float | None:
+    """PSCP from the first main metric of the test split of which more is better."""
+    scores, phase = _scores(record, "test"), record.phase("train")
+    metrics = scores.metrics if scores else {}
+    score = next((metrics[n].value for n in MAIN_METRICS if n in metrics and metrics[n].higher_is_better), None)
+    if score is None or phase is None or record.parameters is None:
+        return None
+    return pscp(score, record.parameters.trainable, phase.peak_allocated_bytes)
+
+
 def _metric(split: str, name: str, version: int) -> Value:
     def value(record: Record) -> float | None:
         scores = _scores(record, split)
@@ -149,6 +160,7 @@ COSTS = (
         "checkpoint_bytes", "file", lambda record: record.checkpoint_bytes, unit="MiB", scale=1 / MIB,
         digits="significant", better=-1, exact=True, rank=4,
     ),
+    Column("pscp", "PSCP", _pscp, better=1, shown=False, rank=9),
     Column(
         "learning_rate", "learning rate", _training("learning_rate"), digits="g", exact=True, shown=False, rank=9,
     ),

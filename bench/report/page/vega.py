@@ -21,6 +21,7 @@ def library() -> str:
         return path.read_text(encoding="utf-8")
     text = _bundle()
     with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         replace(path, text)
     return text
 
