@@ -10,6 +10,7 @@ from bench.report.page import charts, vega
 from bench.report.page.curves import curve
 from bench.report.page.settings import look, loss_rows, memory_rows, points, throughput_rows
 from bench.report.page.summary import main_column
+from bench.report.statistics import pareto
 from bench.report.table import SectionTable, Table
 
 WIDTH = 640  # pixels of the SVG
@@ -41,7 +42,7 @@ def plots(section: SectionTable) -> Iterator[tuple[str, charts.Spec]]:
     drawn = look(section)
     main, memory = main_column(section), columns["peak_train_bytes"]
     if main is not None and (rows := points(section, memory, main)):
-        front = _front([(row["x"], row["y"]) for row in rows], [memory.better, main.better])
+        front = pareto.front([(row["x"], row["y"]) for row in rows], [memory.better, main.better])
         rows = [row | {"front": on} for row, on in zip(rows, front, strict=True)]
         wide = {"log_x": _wide(rows, "x"), "log_y": _wide(rows, "y")}
         yield "pareto", _named(charts.filled("pareto", rows, drawn, _title(memory), _title(main), **wide), section)
@@ -74,14 +75,3 @@ def _wide(rows: list[dict[str, Any]], axis: str) -> bool:
 def _slug(title: str) -> str:
     """A title as part of a file's name."""
     return re.sub(r"[^a-z0-9.]+", "-", title.lower()).strip("-.")[:120] or "section"
-
-
-def _front(points, better):
-    def dominated(a):
-        return any(
-            all(s * (q - p) >= 0 for s, p, q in zip(better, a, b))
-            and any(s * (q - p) > 0 for s, p, q in zip(better, a, b))
-            for b in points
-        )
-
-    return [not dominated(a) for a in points]

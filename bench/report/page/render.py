@@ -19,6 +19,7 @@ from bench.records.store import plain
 from bench.report.page.settings import page_data
 from bench.report.page.summary import sentences
 from bench.report.page.vega import library
+from bench.report.ranks import RankSummary, summaries
 from bench.report.table import Table
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def report(table: Table, origin: Origin, version: str = "") -> str:
     template = _environment().get_template("report.html.jinja")
     return template.render(
         sections=list(zip(table.sections, words, runs, strict=True)),
+        ranks=table.ranks or _ranks(table),
         policy=_policy(scripts, live=bool(version)),
         style=_file("style.css"),
         data=_json(data),
@@ -72,6 +74,14 @@ def report(table: Table, origin: Origin, version: str = "") -> str:
         version=__version__,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
+
+
+def _ranks(table: Table) -> list[RankSummary]:
+    """Over all tasks that methods have in common; none where they have no two."""
+    try:
+        return summaries(table)
+    except ValueError:
+        return []
 
 
 def _subtitle(table: Table) -> str:
