@@ -5,6 +5,8 @@ from pathlib import Path
 
 from bench.evaluate.metrics import REGISTRY
 from bench.report.columns import COSTS, METRICS, PARAMETERS, QUALITY
+from bench.report.marks import FRONT
+from bench.report.tuned import TRIALS
 
 README = Path(__file__).parents[2] / "results" / "README.md"
 
@@ -19,7 +21,7 @@ def explained() -> dict[str, str]:
 
 def test_the_readme_explains_every_column_under_its_heading():
     found = explained()
-    fixed = {column.key: column.title for column in (*PARAMETERS, *QUALITY, *COSTS)}
+    fixed = {column.key: column.title for column in (*PARAMETERS, *QUALITY, *COSTS, TRIALS, FRONT)}
     metrics = {f"test_{name}": title for name, title in METRICS.items()}
     assert found == fixed | metrics
 
