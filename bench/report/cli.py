@@ -75,6 +75,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _table(options: argparse.Namespace) -> Table:
+    for flag, value in (("--tuned", options.tuned), ("--ranks", options.ranks)):
+        if value and Path(value).exists():
+            raise UsageError(f"{flag} takes a metric, got the path {value}; name the folders of results first")
     for root in options.results:
         if not root.exists() and root != RESULTS:
             raise UsageError(f"there is no file or folder {root}")

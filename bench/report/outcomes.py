@@ -35,6 +35,7 @@ class Outcomes:
         self._memo = memo or Memo(None)
         self._read: dict[Path, dict[str, Examples]] = {}
         self._contents: dict[Path, bytes | None] = {}
+        self._by_seed: dict[int, dict[int, Stored]] = {}  # by the identity of a group, all of which outlive this
         self._ids: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def intervals(self, groups: Sequence[Group], column: Column) -> list[Interval | None]:
@@ -42,13 +43,13 @@ class Outcomes:
 
         None for a group of several runs, and if the column is no mean over examples.
         """
-        runs = [group.measured if len(group.measured) == 1 else [] for group in groups]
+        runs = [list(found.values()) if len(found := self._runs(group)) == 1 else [] for group in groups]
 
         def compute(places: list[int]) -> list[Figures]:
             return _intervals([self._matrix(runs[place], column) for place in places])
 
-        found = self._figures("interval", column, runs, compute)
-        return [None if low is None or high is None else Interval(low, high) for low, high in found]
+        figures = self._figures("interval", column, runs, compute)
+        return [None if low is None or high is None else Interval(low, high) for low, high in figures]
 
     def p_values(self, best: Group, others: Sequence[Group], column: Column) -> list[float | None]:
         """For each of `others`, the p-value of its being as good as `best`; None if nothing allows a test.
@@ -57,15 +58,21 @@ class Outcomes:
         paired by their seed; where a seed is missing on one side its run is left out, and where no seed is common
         they are paired in order.
         """
-        pairs = [_paired(best, other) for other in others]
+        pairs = [_paired(self._runs(best), self._runs(other)) for other in others]
 
         def compute(places: list[int]) -> list[Figures]:
             tested = {place: arrays for place in places if (arrays := self._aligned(pairs[place], column))}
             found = dict(zip(tested, paired_p_values(list(tested.values())), strict=True))
             return [(found.get(place), None) for place in places]
 
-        found = self._figures("test", column, [[*first, *second] for first, second in pairs], compute)
-        return [_over_seeds(pair, column) if p is None else p for pair, (p, _) in zip(pairs, found, strict=True)]
+        figures = self._figures("test", column, [[*first, *second] for first, second in pairs], compute)
+        return [_over_seeds(pair, column) if p is None else p for pair, (p, _) in zip(pairs, figures, strict=True)]
+
+    def _runs(self, group: Group) -> dict[int, Stored]:
+        """The runs that count, by seed."""
+        if id(group) not in self._by_seed:
+            self._by_seed[id(group)] = {run.record.seed: run for run in group.measured}
+        return self._by_seed[id(group)]
 
     def save(self) -> None:
         """Remember what was computed for the next table."""
@@ -92,8 +99,8 @@ class Outcomes:
         """What the figure depends on, hashed; None if a run has no outcomes at all."""
         parts: list[object] = []
         for run in runs:
-            content, value = self._content(run.folder), column.value(run.record)
-            if content is None or value is None:
+            content = self._content(run.folder)
+            if content is None or (value := column.value(run.record)) is None:
                 return None
             parts += content, value
         return key(VERSION, what, column.outcome, parts) if parts else None
@@ -171,8 +178,9 @@ def _intervals(samples: "Sequence[Array | None]") -> list[Figures]:
     return found
 
 
-def _paired(best: Group, other: Group) -> Pair:
-    first, second = ({run.record.seed: run for run in group.measured} for group in (best, other))
+def _paired(first: dict[int, Stored], second: dict[int, Stored]) -> Pair:
+    if len(first) == len(second) == 1:  # whatever their seeds
+        return [*first.values()], [*second.values()]
     common = [seed for seed in first if seed in second]
     if common:
         return [first[seed] for seed in common], [second[seed] for seed in common]
@@ -181,6 +189,8 @@ def _paired(best: Group, other: Group) -> Pair:
 
 
 def _over_seeds(pair: Pair, column: Column) -> float | None:
+    if len(pair[0]) < 2:
+        return None
     differences = []
     for first, second in zip(*pair, strict=True):
         one, two = column.value(first.record), column.value(second.record)
