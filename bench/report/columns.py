@@ -124,7 +124,7 @@ def _pscp(record: Record) -> float | None:
     scores, phase = _scores(record, "test"), record.phase("train")
     metrics = scores.metrics if scores else {}
     score = next((metrics[n].value for n in MAIN_METRICS if n in metrics and metrics[n].higher_is_better), None)
-    if score is None or phase is None or record.parameters is None:
+    if score is None or phase is None or phase.peak_allocated_bytes is None or record.parameters is None:
         return None
     return pscp(score, record.parameters.trainable, phase.peak_allocated_bytes)
 

@@ -12,9 +12,9 @@ from bench.records.store import EXAMPLES, DamagedRecord, read_lines
 from bench.report.columns import Column
 from bench.report.memo import Figures, Memo, key
 from bench.report.sections import Group, Stored
-from bench.report.statistics import Interval, wilson
+from bench.report.statistics import Interval, mean_interval, wilson
 from bench.report.statistics.bootstrap import bootstrap
-from bench.report.statistics.tests import paired_p_values, paired_t
+from bench.report.statistics.tests import paired_interval, paired_p_values, paired_t
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,6 +67,24 @@ class Outcomes:
 
         figures = self._figures("test", column, [[*first, *second] for first, second in pairs], compute)
         return [_over_seeds(pair, column) if p is None else p for pair, (p, _) in zip(pairs, figures, strict=True)]
+
+    def difference(self, first: list[Stored], second: list[Stored], column: Column) -> tuple[Interval | None, str]:
+        """95% interval of the mean of first - second over paired runs, and what it rests on, or why there is none."""
+        assert len(first) == len(second)
+        pair = first, second
+
+        def compute(places: list[int]) -> list[Figures]:
+            arrays = self._aligned(pair, column)
+            return [(arrays and paired_interval(*arrays)) or (None, None) for _ in places]
+
+        ((low, high),) = self._figures("difference", column, [[*first, *second]], compute)
+        seeds = f"{len(first)} seeds"
+        if low is not None and high is not None:
+            return Interval(low, high), f"over {seeds} and the test examples" if len(
+                first
+            ) > 1 else "over the test examples"
+        interval = mean_interval(_gaps(pair, column))
+        return interval, f"over {seeds}" if interval else "one run on each side, and no outcomes of the same examples"
 
     def _runs(self, group: Group) -> dict[int, Stored]:
         """The runs that count, by seed."""
@@ -189,11 +207,14 @@ def _paired(first: dict[int, Stored], second: dict[int, Stored]) -> Pair:
 
 
 def _over_seeds(pair: Pair, column: Column) -> float | None:
-    if len(pair[0]) < 2:
-        return None
+    return paired_t(_gaps(pair, column)) if len(pair[0]) > 1 else None
+
+
+def _gaps(pair: Pair, column: Column) -> list[float]:
+    """The difference of the column's values between the runs of each pair that both have one."""
     differences = []
     for first, second in zip(*pair, strict=True):
         one, two = column.value(first.record), column.value(second.record)
         if one is not None and two is not None:
             differences.append(one - two)
-    return paired_t(differences)
+    return differences
