@@ -2,6 +2,8 @@
 
 import os
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -179,3 +181,16 @@ def test_no_examples_leave_no_memo(make: Make, store: Store, cache: Path) -> Non
     record = make()
     build([record], [store(record)])
     assert not (cache / NAME).exists()
+
+
+def test_what_is_remembered_needs_no_numpy(runs: tuple[list[Record], list[Path]], tmp_path: Path) -> None:
+    """Which takes a tenth of a second to import."""
+    shown(runs)
+    code = (
+        "import sys; from bench.report.cli import main; assert main(sys.argv[1:]) == 0; "
+        "print('numpy' in sys.modules, file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "runs")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=True)
+    assert "±" in done.stdout
+    assert done.stderr.strip() == "False"
