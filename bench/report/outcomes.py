@@ -78,11 +78,9 @@ class Outcomes:
             return [(arrays and paired_interval(*arrays)) or (None, None) for _ in places]
 
         ((low, high),) = self._figures("difference", column, [[*first, *second]], compute)
-        seeds = f"{len(first)} seeds"
+        seeds = f"{len(first)} seeds" if len(first) > 1 else ""
         if low is not None and high is not None:
-            return Interval(low, high), f"over {seeds} and the test examples" if len(
-                first
-            ) > 1 else "over the test examples"
+            return Interval(low, high), f"over {' and '.join(filter(None, (seeds, 'the test examples')))}"
         interval = mean_interval(_gaps(pair, column))
         return interval, f"over {seeds}" if interval else "one run on each side, and no outcomes of the same examples"
 
