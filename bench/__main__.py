@@ -12,6 +12,7 @@ tunebench compares ways of fine-tuning a language model under one train and eval
   tunebench run   [KEY=VALUE ...]     one run
   tunebench status [RESULTS]          how far the sweeps are that run now, from another terminal;  --watch
   tunebench table [RESULTS ...]       tables from finished runs: terminal, md, csv, html, latex, json
+  tunebench import SOURCE DIR         what others published, as records that say so
   tunebench methods | models | tasks | hardware       what there is;  models --matrix: which method runs on which
   tunebench data inspect|clean|convert FILE           look at data, clean it, write it in another format
   tunebench new-method NAME           write a method of your own, with its test
@@ -52,6 +53,10 @@ def main() -> int:
         from bench.status import main as status
 
         return status(arguments)
+    if command == "import":
+        from bench.imports.cli import main as import_
+
+        return import_(arguments)
     if command in ("methods", "models", "tasks", "hardware"):
         from bench import listing
 
@@ -76,7 +81,10 @@ def main() -> int:
         return app.main("sweep" if multirun else "run", [a for a in everything if a not in multirun])
     from bench.method import did_you_mean
 
-    known = ("run", "sweep", "status", "table", "methods", "models", "tasks", "hardware", "data", "new-method")
+    known = (
+        "run", "sweep", "status", "table", "import", "methods", "models", "tasks", "hardware",
+        "data", "new-method",
+    )  # fmt: skip
     print(f"there is no command {command!r}{did_you_mean(command, known)}", file=sys.stderr)
     return 2
 

@@ -13,6 +13,7 @@ from bench.records.schema import Metric, Record, Scores
 MIB, GIB = 2**20, 2**30
 # Headings of the metrics that the harness has, in the order of a table; those of plugins follow by name.
 METRICS = {
+    "gsm8k_accuracy": "GSM8K",
     "accuracy": "accuracy",
     "accuracy_norm": "acc. norm.",
     "macro_f1": "macro F1",
@@ -32,7 +33,16 @@ METRICS = {
     "preference_accuracy": "pref. acc.",
     "preference_margin": "pref. margin",
 }
-MAIN_METRICS = ("accuracy", "exact_match", "math", "squad_exact_match", "rougeL", "chrf", "perplexity")
+MAIN_METRICS = (
+    "gsm8k_accuracy",
+    "accuracy",
+    "exact_match",
+    "math",
+    "squad_exact_match",
+    "rougeL",
+    "chrf",
+    "perplexity",
+)
 SIDE_METRICS = ("matthews", "preference_margin")  # first to go where the terminal is narrow
 Value = Callable[[Record], float | None]
 
@@ -78,6 +88,10 @@ def _peak(phase: str) -> Value:
         return None if found is None else found.peak_allocated_bytes
 
     return value
+
+
+def _reserved(record: Record) -> float | None:
+    return max((p.peak_reserved_bytes for p in record.phases if p.peak_reserved_bytes is not None), default=None)
 
 
 def _training(field: str) -> Value:
@@ -139,6 +153,9 @@ COSTS = (
     Column("peak_load_bytes", "mem. load", _peak("load"), better=-1, kind="memory", rank=4),
     Column("peak_train_bytes", "mem. train", _peak("train"), better=-1, kind="memory", rank=1),
     Column("peak_evaluate_bytes", "mem. eval", _peak("evaluate"), better=-1, kind="memory", rank=4),
+    Column(  # shown beside imported records, of which nothing else is known
+        "peak_reserved_bytes", "mem. reserved", _reserved, better=-1, kind="memory", shown=False, rank=1,
+    ),
     Column(
         "tokens_per_s", "tokens/s", _training("tokens_per_s"), digits=",.0f", better=1, kind="throughput", rank=1,
     ),
@@ -168,9 +185,16 @@ def columns(records: Iterable[Record]) -> tuple[Column, ...]:
 
 def _memory_unit(records: list[Record]) -> Callable[[Column], Column]:
     """One unit for all memory columns, so that they can be compared: GiB from one GiB on, else MiB."""
-    largest = max((phase.peak_allocated_bytes or 0 for record in records for phase in record.phases), default=0)
+    imported = any(record.source for record in records)
+    peaks = [phase.peak_allocated_bytes or 0 for record in records for phase in record.phases]
+    largest = max([*peaks, *(_reserved(record) or 0 for record in records if imported)], default=0)
     unit, size, digits = ("GiB", GIB, ",.2f") if largest >= GIB else ("MiB", MIB, ",.1f")
-    return lambda c: replace(c, unit=unit, scale=1 / size, digits=digits) if c.kind == "memory" else c
+
+    def with_unit(c: Column) -> Column:
+        shown = c.shown or (imported and c.value is _reserved)
+        return replace(c, unit=unit, scale=1 / size, digits=digits, shown=shown) if c.kind == "memory" else c
+
+    return with_unit
 
 
 def _metric_columns(records: list[Record]) -> list[Column]:

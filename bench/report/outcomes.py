@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from bench.records.store import EXAMPLES, DamagedRecord, read_lines
+from bench.report import imported
 from bench.report.columns import Column
 from bench.report.sections import Group, Stored
 from bench.report.statistics import Interval, mean_interval, same_mean, same_over_seeds, wilson
@@ -33,7 +34,7 @@ class Outcomes:
             return None
         found = list(self._of_run(group.measured[0], column).values())
         if not found:
-            return None
+            return imported.interval(group.measured[0].record, column.key)
         proportion = set(found) <= {0.0, 1.0}
         return wilson(round(sum(found)), len(found)) if proportion else mean_interval(found)
 
@@ -42,6 +43,8 @@ class Outcomes:
 
         Outcomes of examples are compared where both have them, averaged over seeds; else the results of common seeds.
         """
+        if best.imported and other.imported:
+            return imported.same_share(best.records[0], other.records[0], column.key)
         one, two = self._of_group(best, column), self._of_group(other, column)
         if one and one.keys() == two.keys():
             return same_mean(list(one.values()), [two[key] for key in one])

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.records.schema import Record, Status
+from bench.report import imported
 
 BASE = "base"
 LIBRARIES = ("torch", "transformers", "peft", "trl")
@@ -52,6 +53,11 @@ class Group:
     def base(self) -> bool:
         """Whether this is the untouched model."""
         return self.runs[0].record.method == BASE
+
+    @property
+    def imported(self) -> bool:
+        """Whether others measured it."""
+        return self.runs[0].record.source is not None
 
     @property
     def status(self) -> str:
@@ -123,7 +129,7 @@ def facts(run: Stored) -> dict[str, Any]:
     known["data"] = record.data.fingerprint if record.data else None
     known["tunebench_version"] = record.tunebench_version or None
     known["schema_version"] = record.schema_version
-    return known
+    return known | imported.facts(record)
 
 
 def budget(settings: dict[str, Any] | None) -> str:
@@ -191,6 +197,9 @@ def _label(groups: list[Group]) -> None:
 
     Settings of the method are named among groups of one title, those of the training loop wherever they differ.
     """
+    for group in groups:
+        group.label = imported.label(group.records[0]) if group.imported else ""
+    groups = [group for group in groups if not group.imported]
     settings = {id(group): _flat(group.records[0].config) for group in groups}
     others = [group for group in groups if not group.base]
     for group in groups:

@@ -142,6 +142,8 @@ def _mark_best(rows: Iterable[Row], column: Column, outcomes: Outcomes) -> None:
 
     The base takes part in quality, never in costs; a validation metric is not compared with test metrics.
     """
+    own = any(not row.group.imported for row in rows)  # beside own rows imported ones are never marked
+    rows = [row for row in rows if not (own and row.group.imported)]
     cells = [(row, row.cells[column.key]) for row in rows if row.group.ok and (column.quality or not row.group.base)]
     on_test = any(cell.value is not None and not cell.fallback for _, cell in cells)
     rivals = [
