@@ -11,6 +11,7 @@ from bench.report.columns import GIB
 from bench.report.sections import LIBRARIES, Group, Section
 
 NAMED = 6  # rows that a caption names one by one; more that share a value are "all others"
+CAPTIONED = ("model", "task", "hardware", "budget", "versions")  # of what may be mixed
 METERS = {
     "cuda": "peak in use by torch's CUDA allocator",
     "mps": "peak in use by the Metal driver",
@@ -36,12 +37,13 @@ def caption(section: Section) -> dict[str, str]:
         "Metrics": _metrics(section),
         "Versions": _versions(section),
     }
+    found |= {name.capitalize(): "; ".join(values) for name, values in section.mixed.items() if name in CAPTIONED}
     return {name: text for name, text in found.items() if text}
 
 
 def notes(section: Section, cells: Sequence[Cell], damaged: Iterable[DamagedRecord]) -> list[str]:
     """How to read the shown `cells`, each sentence only where it applies."""
-    found = _uncertainty(cells)
+    found = _mixture(section) + _uncertainty(cells)
     if any(cell.fallback for cell in cells):
         found.append(f"{FALLBACK}: on validation; the run left the test split alone.")
     found += imported.notes(section.records, {cell.column.key for cell in cells})
@@ -60,6 +62,13 @@ def notes(section: Section, cells: Sequence[Cell], damaged: Iterable[DamagedReco
     if any(cell.column.key == "forgetting_nats" for cell in cells):
         found.append("forgetting: loss on general text minus that of the base model; above 0 it forgot.")
     return found + _provenance(section, damaged)
+
+
+def _mixture(section: Section) -> list[str]:
+    """What was put together on request although it differs."""
+    parts = (f"{name} ({', '.join(values)})" for name, values in section.mixed.items())
+    said = "; best and ties are taken across these unlike things" if section.mixed else ""
+    return [f"mixed: {', '.join(parts)}{said}."] if section.mixed else []
 
 
 def _uncertainty(cells: Sequence[Cell]) -> list[str]:

@@ -76,7 +76,7 @@ def comma_separated(table: Table) -> str:
 
 def _csv_row(section: SectionTable, row: Row) -> dict[str, Any]:
     cells = [cell for cell in row.cells.values() if not cell.fallback]
-    texts = {key: section.section.heading(key) for key in HEADINGS}
+    texts = {key: section.section.heading(key, row.group) for key in HEADINGS}
     texts |= {"method": row.label, "group": row.group.records[0].group, "status": row.status, "reason": row.reason}
     texts["best_in"] = " ".join(cell.column.key for cell in cells if cell.best)
     texts["tied_in"] = " ".join(cell.column.key for cell in cells if cell.tied)
@@ -86,6 +86,8 @@ def _csv_row(section: SectionTable, row: Row) -> dict[str, Any]:
         key = cell.column.key
         if cell.value is not None:
             found[key] = _number(cell.value)
+        elif cell.words:
+            found[key] = _harmless(cell.words)
         if cell.interval is not None:
             found |= {f"{key}_ci95_low": cell.interval.low, f"{key}_ci95_high": cell.interval.high}
     return found
@@ -160,14 +162,14 @@ def _json_column(column: Column) -> dict[str, Any]:
 def _json_row(row: Row) -> dict[str, Any]:
     values = {
         key: {
-            "value": cell.value,
+            "value": cell.words if cell.value is None else cell.value,
             "ci95": cell.interval and list(cell.interval),
             "best": cell.best,
             "tied": cell.tied,
             "disturbed": cell.disturbed,
         }
         for key, cell in row.cells.items()
-        if cell.value is not None and not cell.fallback
+        if cell.text() and not cell.fallback
     }
     group = row.group.records[0].group
     seeds = [run.record.seed for run in row.group.measured]

@@ -16,6 +16,7 @@ from bench.report.cells import Cell
 from bench.report.columns import Column, Value, columns
 from bench.report.outcomes import Outcomes
 from bench.report.sections import HEADINGS, Group, Section, Stored, split
+from bench.report.selection import check_by, check_mix
 from bench.report.statistics import mean_interval
 
 DISTURBED_CORES = 0.2  # of a CPU that others kept busy: from here on a timing is not to be trusted
@@ -63,28 +64,33 @@ def build(
     folders: Sequence[Path | None] | None = None,
     by: Sequence[str] = (),
     select: Sequence[str] | None = None,
+    *,
+    mix: Sequence[str] = (),
 ) -> Table:
     """The table of `records`.
 
     Args:
         records: in any order.
         folders: where each record lies, in the same order; without them there are no tests on single examples.
-        by: headings (model, task, hardware, budget) to order the sections by.
-        select: keys of the columns to show, in this order; None: the usual ones that hold anything.
+        by: headings (model, task, hardware, budget) to order the sections by, and other keys of the records, by
+            whose values they are split.
+        select: keys of the columns to show, in this order, and other keys of the records; None: the usual columns
+            that hold anything.
+        mix: names in `bench.report.sections.MIXABLE` of what may differ within a section.
 
     Raises:
-        ValueError: a name in `by` or `select` that does not exist; the message offers a near one.
+        ValueError: a name in `by`, `select` or `mix` that does not exist; the message offers a near one.
     """
-    for name in by:
-        _known(name, HEADINGS, "--by takes")
-    _check_columns(columns(records), select)
     stored = [Stored(r, f) for r, f in zip(records, folders or [None] * len(records), strict=True)]
+    check_by(by, stored)
+    check_mix(mix)
+    _check_columns(columns(records, select or ()), select)
     outcomes = Outcomes()
-    return Table([_section(section, by, select, outcomes) for section in split(stored, by)])
+    return Table([_section(section, by, select, outcomes) for section in split(stored, by, mix)])
 
 
 def _section(section: Section, by: Sequence[str], select: Sequence[str] | None, outcomes: Outcomes) -> SectionTable:
-    found = columns(section.records)
+    found = columns(section.records, select or ())
     rows = sorted((_row(group, found, outcomes) for group in section.groups), key=_order)
     for column in found:
         if column.better:
@@ -96,7 +102,7 @@ def _section(section: Section, by: Sequence[str], select: Sequence[str] | None, 
     headings = [section.heading(key) for key in (*by, *(key for key in HEADINGS if key not in by))]
     cells = [row.cells[column.key] for row in rows for column in shown]
     said = notes(section, [cell for cell in cells if cell.value is not None], outcomes.damaged)
-    return SectionTable(" · ".join(headings), section, found, shown, rows, caption(section), said)
+    return SectionTable(" · ".join(filter(None, headings)), section, found, shown, rows, caption(section), said)
 
 
 def _row(group: Group, found: Iterable[Column], outcomes: Outcomes) -> Row:
@@ -108,6 +114,8 @@ def _cell(group: Group, column: Column, outcomes: Outcomes) -> Cell:
     records = [run.record for run in group.measured]
     values = _values(records, column.value)
     cell = Cell(column)
+    if column.words is not None:
+        cell.words = ", ".join(dict.fromkeys(text for text in map(column.words, records) if text))
     if not values and column.fallback is not None:
         values = _values(records, column.fallback)
         cell.fallback = bool(values)
@@ -172,6 +180,4 @@ def _known(name: str, names: Sequence[str], complaint: str) -> None:
         return
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    if complaint.startswith("--by"):
-        raise ValueError(f"{complaint} {', '.join(names)}, got {name!r}{hint}")
     raise ValueError(f"{complaint} {name!r}{hint or '; there are: ' + ', '.join(names)}")
