@@ -28,7 +28,7 @@ LAYERS: dict[str, tuple[set[str], set[str] | None]] = {
     "bench.method": ({"methods"}, set()),
     "bench.config": ({"bench.method"}, set()),
     "bench.imports": ({"bench.records"}, set()),
-    "bench.report": ({"bench.records", "bench.paths"}, {"rich"}),
+    "bench.report": ({"bench.records", "bench.paths"}, {"numpy", "rich"}),
     "bench.data": (_BASIS, None),
     "bench.models": (_BASIS | {"bench.data"}, None),
     "bench.measure": (_BASIS, None),

@@ -16,7 +16,9 @@ class Cell:
     value: float | None = None
     interval: Interval | None = None
     best: bool = False
-    tied: bool = False
+    tied: bool = False  # cannot be told apart from the best: p_adjusted says so
+    p: float | None = None  # of the paired test against the best of the column
+    p_adjusted: float | None = None  # after correction for all comparisons of the column
     disturbed: bool = False
     over_examples: bool = False  # the interval is over test examples, not over seeds
     fallback: bool = False  # a validation metric in place of a test metric

@@ -21,6 +21,8 @@ EXAMPLES = """examples:
   tunebench table --where task=pydoc 'method=lora*' some of them; the base row stays
   tunebench table --where 'method.rank>=8 and not (seed=0 or training.tokens_per_s<1000)'
   tunebench table --columns method.rank,validation_loss_nats,peak_train_bytes
+  tunebench table --tuned --ranks                   each method at its best on validation; ranks over tasks
+  tunebench table --pareto validation_loss_nats,peak_train_bytes
   tunebench table --by task,method.rank             a section for each task and rank
   tunebench table 'results/*/cpu-*' --mix hardware  several machines in one section, marked
   tunebench table --out table.html                  as a file: .md .csv .html .tex .json
@@ -66,6 +68,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--format", choices=["terminal", *FORMATS], help="default: by the ending of --out, else terminal")
     add("--out", type=Path, metavar="FILE", help="write to FILE instead of standard output")
     add("--columns", metavar="A,B,C", help="show these columns, named as with --format csv, or keys")
+    tuned = "of each method only the configuration that is best on validation, by METRIC or the task's main one"
+    add("--tuned", nargs="?", const="", metavar="METRIC", help=tuned)
+    front = "mark the Pareto front of these columns; add :min or :max to one that does not say which end is better"
+    add("--pareto", default="", metavar="A,B", help=front)
+    ranks = "rank the methods over several tasks, by METRIC or each task's main one"
+    add("--ranks", nargs="?", const="", metavar="METRIC", help=ranks)
     where = "only records that meet all of these conditions; the base row stays"
     add("--where", nargs="+", action="extend", default=[], metavar="CONDITION", help=where)
     return parser
@@ -77,8 +85,16 @@ def _table(options: argparse.Namespace) -> Table:
         print(f"tunebench table: damaged record left out: {error}", file=sys.stderr)
     kept = select(found, options.where)
     columns = _names(options.columns) if options.columns is not None else None
-    mix = _names(options.mix)
-    return build(list(kept.values()), list(kept), by=_names(options.by), select=columns, mix=mix)
+    return build(
+        list(kept.values()),
+        list(kept),
+        by=_names(options.by),
+        select=columns,
+        mix=_names(options.mix),
+        tuned=options.tuned,
+        pareto=_names(options.pareto),
+        ranks=options.ranks,
+    )
 
 
 def _names(text: str) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.records.keys import MISSING, text, value
 from bench.records.schema import Metric, Record, Scores
+from bench.report.statistics.scores import pscp
 
 MIB, GIB = 2**20, 2**30
 # Headings of the metrics that the harness has, in the order of a table; those of plugins follow by name.
@@ -135,6 +136,16 @@ def _loss(split: str) -> Value:
     return read
 
 
+def _pscp(record: Record) -> float | None:
+    """PSCP from the first main metric of the test split of which more is better."""
+    scores, phase = _scores(record, "test"), record.phase("train")
+    metrics = scores.metrics if scores else {}
+    score = next((metrics[n].value for n in MAIN_METRICS if n in metrics and metrics[n].higher_is_better), None)
+    if score is None or phase is None or phase.peak_allocated_bytes is None or record.parameters is None:
+        return None
+    return pscp(score, record.parameters.trainable, phase.peak_allocated_bytes)
+
+
 def _metric(split: str, name: str, version: int) -> Value:
     def read(record: Record) -> float | None:
         scores = _scores(record, split)
@@ -169,6 +180,7 @@ COSTS = (
         "checkpoint_bytes", "file", lambda record: record.checkpoint_bytes, unit="MiB", scale=1 / MIB,
         digits="significant", better=-1, exact=True, rank=4,
     ),
+    Column("pscp", "PSCP", _pscp, better=1, shown=False, rank=9),
     Column(
         "learning_rate", "learning rate", _training("learning_rate"), digits="g", exact=True, shown=False, rank=9,
     ),
