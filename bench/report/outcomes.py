@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.records.store import EXAMPLES, DamagedRecord, read_lines
+from bench.report import imported
 from bench.report.columns import Column
 from bench.report.memo import Figures, Memo, key
 from bench.report.sections import Group, Stored
@@ -48,7 +49,10 @@ class Outcomes:
             return _intervals([self._matrix(runs[place], column) for place in places])
 
         found = self._figures("interval", column, runs, compute)
-        return [None if low is None or high is None else Interval(low, high) for low, high in found]
+        return [
+            imported.interval(group.records[0], column.key) if low is None or high is None else Interval(low, high)
+            for group, (low, high) in zip(groups, found, strict=True)
+        ]
 
     def p_values(self, best: Group, others: Sequence[Group], column: Column) -> list[float | None]:
         """For each of `others`, the p-value of its being as good as `best`; None if nothing allows a test.
@@ -65,7 +69,7 @@ class Outcomes:
             return [(found.get(place), None) for place in places]
 
         found = self._figures("test", column, [[*first, *second] for first, second in pairs], compute)
-        return [_over_seeds(pair, column) if p is None else p for pair, (p, _) in zip(pairs, found, strict=True)]
+        return [_without_examples(pair, column) if p is None else p for pair, (p, _) in zip(pairs, found, strict=True)]
 
     def save(self) -> None:
         """Remember what was computed for the next table."""
@@ -180,7 +184,10 @@ def _paired(best: Group, other: Group) -> Pair:
     return [one for one, _ in both], [two for _, two in both]
 
 
-def _over_seeds(pair: Pair, column: Column) -> float | None:
+def _without_examples(pair: Pair, column: Column) -> float | None:
+    """p-value from the results of common seeds, or of two imported runs from their shares alone."""
+    if len(pair[0]) == 1 and pair[0][0].record.source and pair[1][0].record.source:
+        return imported.p_value(pair[0][0].record, pair[1][0].record, column.key)
     differences = []
     for first, second in zip(*pair, strict=True):
         one, two = column.value(first.record), column.value(second.record)

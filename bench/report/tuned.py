@@ -119,10 +119,8 @@ def _score(group: Group, column: Column) -> float | None:
 
 def _order(group: Group, column: Column) -> tuple[bool, float, int, float, str]:
     """The best score first; of equals the one with fewer failures, then the lower loss, then by name."""
-    score, losses = (
-        _score(group, column),
-        [r.record.evaluation.validation.loss for r in group.ok if r.record.evaluation],
-    )
+    score, scores = _score(group, column), [r.record.evaluation.validation for r in group.ok if r.record.evaluation]
+    losses = [each.loss for each in scores if each.loss is not None]
     loss = math.fsum(losses) / len(losses) if losses and all(map(math.isfinite, losses)) else math.inf
     worst = score is None
     return worst, 0.0 if score is None else -column.better * score, len(group.runs) - len(group.ok), loss, group.label
