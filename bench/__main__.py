@@ -15,6 +15,7 @@ tunebench compares ways of fine-tuning a language model under one train and eval
   tunebench table [RESULTS ...]       tables from finished runs: terminal, md, csv, html, latex, json
   tunebench report [RESULTS ...]      one HTML page of them, with plots, and the plots as files
   tunebench serve [RESULTS ...]       the same page in the browser, refreshed while a sweep runs
+  tunebench import SOURCE DIR         what others published, as records that say so
   tunebench methods | models | tasks | hardware       what there is;  models --matrix: which method runs on which
   tunebench data inspect|clean|convert FILE           look at data, clean it, write it in another format
   tunebench new-method NAME           write a method of your own, with its test
@@ -33,6 +34,7 @@ COMMANDS = {
     "table": "bench.report.cli",
     "report": "bench.report.page.cli",
     "serve": "bench.serve",
+    "import": "bench.imports.cli",
     "data": "bench.clean.cli",
     "new-method": "bench.scaffold",
 }

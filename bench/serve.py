@@ -7,6 +7,7 @@ the results through the reader's browser.
 import argparse
 import hashlib
 import json
+import os
 import sys
 import threading
 import webbrowser
@@ -16,8 +17,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from bench.launch.progress import Progress
+from bench.records.find import expand, files
+from bench.report.arguments import CONDITIONS, add_arguments, carry_out
 from bench.report.page.render import Origin, report
-from bench.report.selection import UsageError, add_selection, select
+from bench.report.selection import UsageError
 from bench.status import look
 
 DESCRIPTION = """Show the report page in the browser: it is made anew whenever results change, and says how far the
@@ -43,13 +46,14 @@ class Site:
     def version(self) -> str:
         """A hash of the names, sizes and times of all records."""
         seen = hashlib.sha256()
-        for root in self._options.results:
-            for path in sorted(Path(root).rglob("record.json")):
-                try:
-                    found = path.stat()
-                except OSError:  # moved since
-                    continue
-                seen.update(f"{path} {found.st_size} {found.st_mtime_ns} {found.st_ino}\n".encode())
+        known: set[str] = set()
+        roots = [path for root in self._options.results for path in expand(root)]
+        for path in sorted(path for root in roots for path in files(root, known, [])):
+            try:
+                found = os.stat(path)
+            except OSError:  # moved since
+                continue
+            seen.update(f"{path} {found.st_size} {found.st_mtime_ns} {found.st_ino}\n".encode())
         return seen.hexdigest()[:16]
 
     def page(self) -> bytes:
@@ -57,14 +61,15 @@ class Site:
         with self._lock:
             version = self.version()
             if version != self._version:
-                found = select(self._options, empty=True)
-                self._page = report(found.table, Origin(found.roots, found.warnings), version).encode()
+                found = carry_out(self._options, empty=True)
+                self._page = report(found.table, Origin(found.roots, found.damaged), version).encode()
                 self._version = version
             return self._page
 
     def sweeps(self) -> list[str]:
         """How far each sweep is that runs now: a line for itself, and one for each run at work."""
-        folders = dict.fromkeys(folder for root in self._options.results for folder in (Path(root), Path(root).parent))
+        roots = [Path(path) for root in self._options.results for path in expand(root)]
+        folders = dict.fromkeys(folder for root in roots for folder in (root, root.parent, root.parent.parent))
         found = [(name, progress) for folder in folders for name, progress, alive in look(folder) if alive]
         return [line for name, progress in found for line in _lines(name, progress)]
 
@@ -103,10 +108,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "tunebench serve",
         description=DESCRIPTION,
-        epilog=EXAMPLES,
+        epilog=f"{EXAMPLES}\n{CONDITIONS}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_selection(parser)
+    add_arguments(parser)
     parser.add_argument("--port", type=int, default=PORT, help=f"default: {PORT}; 0: any that is free")
     parser.add_argument("--open", action="store_true", help="show it in the browser")
     return parser

@@ -41,7 +41,10 @@ def type_(tmp_path: Path) -> Type:
 
 METHODS = "dpo, dpo-qlora, full, lora, prefix, prompt, ptuning, qlora"
 ADAPTERS = "full, lora, prefix, prompt, ptuning, qlora"
-KNOWN = "data, hardware, methods, models, new-method, run, status, sweep, table, tasks"
+KNOWN = (
+    "compare, data, hardware, import, methods, models, new-method, report, reproduce, run, serve, status, sweep, table, "
+    "tasks"
+)
 
 
 @pytest.mark.parametrize(

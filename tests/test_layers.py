@@ -27,6 +27,7 @@ LAYERS: dict[str, tuple[set[str], set[str] | None]] = {
     "bench.paths": (set(), set()),
     "bench.method": ({"methods"}, set()),
     "bench.config": ({"bench.method"}, set()),
+    "bench.imports": ({"bench.records"}, set()),
     "bench.report": ({"bench.records", "bench.paths"}, {"rich", "jinja2", "numpy", "vl_convert"}),
     "bench.data": (_BASIS, None),
     "bench.models": (_BASIS | {"bench.data"}, None),

@@ -12,8 +12,8 @@ from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from bench.records.build import NON_FINITE
 from bench.records.schema import SCHEMA_VERSION, Record
-from bench.records.store import NON_FINITE
 
 SIMPLE = {str: "string", bool: "boolean", int: "integer"}
 

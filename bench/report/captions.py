@@ -5,11 +5,14 @@ from typing import Any
 
 from bench.records.schema import Evaluation, Record
 from bench.records.store import DamagedRecord
+from bench.report import imported
 from bench.report.cells import DISTURBED, FALLBACK, TIED, Cell
 from bench.report.columns import GIB
 from bench.report.sections import LIBRARIES, Group, Section
 from bench.report.statistics.scores import FORMULA
 
+NAMED = 6  # rows that a caption names one by one; more that share a value are "all others"
+CAPTIONED = ("model", "task", "hardware", "budget", "versions")  # of what may be mixed
 METERS = {
     "cuda": "peak in use by torch's CUDA allocator",
     "mps": "peak in use by the Metal driver",
@@ -22,6 +25,7 @@ def caption(section: Section) -> dict[str, str]:
     """The facts that the rows of a section share, by their name."""
     records = section.records
     found = {
+        "Imported": imported.origin(records),
         "Model": _model(section),
         "Task": _task(section),
         "Hardware": _hardware(section),
@@ -34,18 +38,21 @@ def caption(section: Section) -> dict[str, str]:
         "Metrics": _metrics(section),
         "Versions": _versions(section),
     }
+    found |= {name.capitalize(): "; ".join(values) for name, values in section.mixed.items() if name in CAPTIONED}
     return {name: text for name, text in found.items() if text}
 
 
 def notes(section: Section, cells: Sequence[Cell], damaged: Iterable[DamagedRecord]) -> list[str]:
     """How to read the shown `cells`, each sentence only where it applies."""
-    found = _uncertainty(section, cells)
+    found = _mixture(section) + _uncertainty(section, cells)
     if any(cell.fallback for cell in cells):
         found.append(f"{FALLBACK}: on validation; the run left the test split alone.")
-    kinds = {cell.column.kind for cell in cells}
+    found += imported.notes(section.records, {cell.column.key for cell in cells})
+    own = [r for r in section.records if r.source is None]
+    kinds = {cell.column.kind for cell in cells} if own else set()
     if "memory" in kinds:
-        found += _memory(section.records)
-    warmup = sorted({r.training.warmup_steps for r in section.records if r.training})
+        found += _memory(own)
+    warmup = sorted({r.training.warmup_steps for r in own if r.training})
     skipped = f"the first {' or '.join(map(str, warmup))} steps left out"
     if "throughput" in kinds:
         found.append(f"tokens/s: non-padding tokens of the training batches per second of step time, {skipped}.")
@@ -63,6 +70,13 @@ def notes(section: Section, cells: Sequence[Cell], damaged: Iterable[DamagedReco
             "is left out, since they are not measured, which favours methods that lengthen the prompt."
         )
     return found + _provenance(section, damaged)
+
+
+def _mixture(section: Section) -> list[str]:
+    """What was put together on request although it differs."""
+    parts = (f"{name} ({', '.join(values)})" for name, values in section.mixed.items())
+    said = "; best and ties are taken across these unlike things" if section.mixed else ""
+    return [f"mixed: {', '.join(parts)}{said}."] if section.mixed else []
 
 
 def _uncertainty(section: Section, cells: Sequence[Cell]) -> list[str]:
@@ -167,6 +181,8 @@ def _learning_rates(groups: Sequence[Group]) -> str:
     """Whether the rates are the methods' defaults: a table must say so, since it decides how methods compare."""
     default, other, unknown = [], [], []
     for group in groups:
+        if group.imported:
+            continue  # the column learning_rate has them
         training = next((r.training for r in group.records if r.training), None)
         if training is None:
             continue
@@ -189,6 +205,10 @@ def _by_value(groups: Sequence[Group], read: Callable[[Record], str | None]) -> 
             found.setdefault(value, []).append(group.label)
     if len(found) < 2:
         return next(iter(found), "")
+    usual = max(found, key=lambda value: len(found[value]))
+    if len(found[usual]) > NAMED:
+        found[usual] = ["all others"]
+        found = {value: labels for value, labels in found.items() if value != usual} | {usual: found[usual]}
     return "; ".join(f"{value}: {', '.join(labels)}" for value, labels in found.items())
 
 
@@ -235,6 +255,8 @@ def _decoding(evaluation: Evaluation) -> str:
 
 
 def _versions(section: Section) -> str:
+    if section.facts["source"]:
+        return imported.versions(section.records, LIBRARIES)
     parts = [_named(section.facts["libraries"] or {})]
     if section.facts["tunebench_version"]:
         parts.append(f"tunebench {section.facts['tunebench_version']}")

@@ -5,15 +5,18 @@ tables for people show it in the handier unit of `unit`.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+from bench.records.keys import MISSING, text, value
 from bench.records.schema import Metric, Record, Scores
 from bench.report.statistics.scores import pscp
 
 MIB, GIB = 2**20, 2**30
 # Headings of the metrics that the harness has, in the order of a table; those of plugins follow by name.
 METRICS = {
+    "gsm8k_accuracy": "GSM8K",
     "accuracy": "accuracy",
     "accuracy_norm": "acc. norm.",
     "macro_f1": "macro F1",
@@ -33,7 +36,16 @@ METRICS = {
     "preference_accuracy": "pref. acc.",
     "preference_margin": "pref. margin",
 }
-MAIN_METRICS = ("accuracy", "exact_match", "math", "squad_exact_match", "rougeL", "chrf", "perplexity")
+MAIN_METRICS = (
+    "gsm8k_accuracy",
+    "accuracy",
+    "exact_match",
+    "math",
+    "squad_exact_match",
+    "rougeL",
+    "chrf",
+    "perplexity",
+)
 SIDE_METRICS = ("matthews", "preference_margin")  # first to go where the terminal is narrow
 Value = Callable[[Record], float | None]
 
@@ -56,6 +68,7 @@ class Column:
     kind: str = ""  # "memory", "throughput" or "timing": needs a footnote
     outcome: str = ""  # name in examples.jsonl of what each example gives; used where its mean is this value
     fallback: Value | None = None  # read, and marked, where `value` finds nothing
+    words: Callable[[Record], str | None] | None = None  # what a column of texts holds, in place of `value`
 
     @property
     def header(self) -> str:
@@ -74,11 +87,15 @@ class Column:
 
 
 def _peak(phase: str) -> Value:
-    def value(record: Record) -> float | None:
+    def read(record: Record) -> float | None:
         found = record.phase(phase)
         return None if found is None else found.peak_allocated_bytes
 
-    return value
+    return read
+
+
+def _reserved(record: Record) -> float | None:
+    return max((p.peak_reserved_bytes for p in record.phases if p.peak_reserved_bytes is not None), default=None)
 
 
 def _training(field: str) -> Value:
@@ -112,11 +129,11 @@ def _scores(record: Record, split: str) -> Scores | None:
 
 
 def _loss(split: str) -> Value:
-    def value(record: Record) -> float | None:
+    def read(record: Record) -> float | None:
         scores = _scores(record, split)
         return None if scores is None else scores.loss
 
-    return value
+    return read
 
 
 def _pscp(record: Record) -> float | None:
@@ -130,12 +147,12 @@ def _pscp(record: Record) -> float | None:
 
 
 def _metric(split: str, name: str, version: int) -> Value:
-    def value(record: Record) -> float | None:
+    def read(record: Record) -> float | None:
         scores = _scores(record, split)
         metric = None if scores is None else scores.metrics.get(name)
         return None if metric is None or metric.version != version else metric.value
 
-    return value
+    return read
 
 
 # fmt: off
@@ -150,6 +167,9 @@ COSTS = (
     Column("peak_load_bytes", "mem. load", _peak("load"), better=-1, kind="memory", rank=4),
     Column("peak_train_bytes", "mem. train", _peak("train"), better=-1, kind="memory", rank=1),
     Column("peak_evaluate_bytes", "mem. eval", _peak("evaluate"), better=-1, kind="memory", rank=4),
+    Column(  # shown beside imported records, of which nothing else is known
+        "peak_reserved_bytes", "mem. reserved", _reserved, better=-1, kind="memory", shown=False, rank=1,
+    ),
     Column(
         "tokens_per_s", "tokens/s", _training("tokens_per_s"), digits=",.0f", better=1, kind="throughput", rank=1,
     ),
@@ -172,17 +192,50 @@ PARAMETERS = (
 # fmt: on
 
 
-def columns(records: Iterable[Record]) -> tuple[Column, ...]:
-    """All columns for `records`: the fixed ones, and two (test, validation) for each metric that occurs in them."""
+def columns(records: Iterable[Record], keys: Sequence[str] = ()) -> tuple[Column, ...]:
+    """All columns for `records`: the fixed ones, and two (test, validation) for each metric that occurs in them.
+
+    Those of `keys` that are no such column, but say something in a record, follow.
+    """
     records = list(records)
-    return *PARAMETERS, *QUALITY, *_metric_columns(records), *map(_memory_unit(records), COSTS)
+    found = (*PARAMETERS, *QUALITY, *_metric_columns(records), *map(_memory_unit(records), COSTS))
+    known = {column.key for column in found}
+    extra = [_record_column(key, records) for key in dict.fromkeys(keys) if key not in known]
+    return (*found, *(column for column in extra if column is not None))
+
+
+def _record_column(key: str, records: Iterable[Record]) -> Column | None:
+    """A column of what the records say under `key`: the mean of numbers, or the texts; None if they say nothing."""
+    found = [each for each in (value(record, key) for record in records) if each is not MISSING]
+    if not found:
+        return None
+    given = [each for each in found if each is not None]
+    if all(isinstance(each, int | float) and not isinstance(each, bool) for each in given):
+        digits = ",.0f" if all(isinstance(each, int) for each in given) else ".4g"
+        return Column(key, key, lambda record: _number(value(record, key)), digits=digits, exact=True)
+    return Column(key, key, lambda _: None, exact=True, words=lambda record: _words(value(record, key)))
+
+
+def _number(found: Any) -> float | None:
+    return None if found is MISSING else found
+
+
+def _words(found: Any) -> str | None:
+    return None if found is MISSING or found is None else text(found)
 
 
 def _memory_unit(records: list[Record]) -> Callable[[Column], Column]:
     """One unit for all memory columns, so that they can be compared: GiB from one GiB on, else MiB."""
-    largest = max((phase.peak_allocated_bytes or 0 for record in records for phase in record.phases), default=0)
+    imported = any(record.source for record in records)
+    peaks = [phase.peak_allocated_bytes or 0 for record in records for phase in record.phases]
+    largest = max([*peaks, *(_reserved(record) or 0 for record in records if imported)], default=0)
     unit, size, digits = ("GiB", GIB, ",.2f") if largest >= GIB else ("MiB", MIB, ",.1f")
-    return lambda c: replace(c, unit=unit, scale=1 / size, digits=digits) if c.kind == "memory" else c
+
+    def with_unit(c: Column) -> Column:
+        shown = c.shown or (imported and c.value is _reserved)
+        return replace(c, unit=unit, scale=1 / size, digits=digits, shown=shown) if c.kind == "memory" else c
+
+    return with_unit
 
 
 def _metric_columns(records: list[Record]) -> list[Column]:

@@ -90,7 +90,7 @@ def comma_separated(table: Table) -> str:
 
 def _csv_row(section: SectionTable, row: Row) -> dict[str, Any]:
     cells = [cell for cell in row.cells.values() if not cell.fallback]
-    texts = {key: section.section.heading(key) for key in HEADINGS}
+    texts = {key: section.section.heading(key, row.group) for key in HEADINGS}
     texts |= {"method": row.label, "group": row.group.records[0].group, "status": row.status, "reason": row.reason}
     texts["best_in"] = " ".join(cell.column.key for cell in cells if cell.best)
     texts["tied_in"] = " ".join(cell.column.key for cell in cells if cell.tied)
@@ -101,6 +101,8 @@ def _csv_row(section: SectionTable, row: Row) -> dict[str, Any]:
         key = cell.column.key
         if cell.value is not None:
             found[key] = _number(cell.value)
+        elif cell.words:
+            found[key] = _harmless(cell.words)
         if cell.interval is not None:
             found |= {f"{key}_ci95_low": cell.interval.low, f"{key}_ci95_high": cell.interval.high}
         if cell.p is not None:
@@ -192,7 +194,7 @@ def _json_column(column: Column) -> dict[str, Any]:
 def _json_row(row: Row) -> dict[str, Any]:
     values = {
         key: {
-            "value": cell.value,
+            "value": cell.words if cell.value is None else cell.value,
             "ci95": cell.interval and list(cell.interval),
             "best": cell.best,
             "tied": cell.tied,
@@ -201,7 +203,7 @@ def _json_row(row: Row) -> dict[str, Any]:
             "disturbed": cell.disturbed,
         }
         for key, cell in row.cells.items()
-        if cell.value is not None and not cell.fallback
+        if cell.text() and not cell.fallback
     }
     group = row.group.records[0].group
     seeds = [run.record.seed for run in row.group.measured]

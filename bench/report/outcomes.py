@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.records.store import EXAMPLES, DamagedRecord, read_lines
+from bench.report import imported
 from bench.report.columns import Column
 from bench.report.memo import Figures, Memo, key
 from bench.report.sections import Group, Stored
@@ -49,7 +50,10 @@ class Outcomes:
             return _intervals([self._matrix(runs[place], column) for place in places])
 
         figures = self._figures("interval", column, runs, compute)
-        return [None if low is None or high is None else Interval(low, high) for low, high in figures]
+        return [
+            imported.interval(group.records[0], column.key) if low is None or high is None else Interval(low, high)
+            for group, (low, high) in zip(groups, figures, strict=True)
+        ]
 
     def p_values(self, best: Group, others: Sequence[Group], column: Column) -> list[float | None]:
         """For each of `others`, the p-value of its being as good as `best`; None if nothing allows a test.
@@ -66,7 +70,9 @@ class Outcomes:
             return [(found.get(place), None) for place in places]
 
         figures = self._figures("test", column, [[*first, *second] for first, second in pairs], compute)
-        return [_over_seeds(pair, column) if p is None else p for pair, (p, _) in zip(pairs, figures, strict=True)]
+        return [
+            _without_examples(pair, column) if p is None else p for pair, (p, _) in zip(pairs, figures, strict=True)
+        ]
 
     def difference(self, first: list[Stored], second: list[Stored], column: Column) -> tuple[Interval | None, str]:
         """95% interval of the mean of first - second over paired runs, and what it rests on, or why there is none."""
@@ -204,8 +210,12 @@ def _paired(first: dict[int, Stored], second: dict[int, Stored]) -> Pair:
     return [one for one, _ in both], [two for _, two in both]
 
 
-def _over_seeds(pair: Pair, column: Column) -> float | None:
-    return paired_t(_gaps(pair, column)) if len(pair[0]) > 1 else None
+def _without_examples(pair: Pair, column: Column) -> float | None:
+    """p-value from the results of common seeds, or of two imported runs from their shares alone."""
+    if len(pair[0]) > 1:
+        return paired_t(_gaps(pair, column))
+    one, two = pair[0][0].record, pair[1][0].record
+    return imported.p_value(one, two, column.key) if one.source and two.source else None
 
 
 def _gaps(pair: Pair, column: Column) -> list[float]:

@@ -43,6 +43,8 @@ def make_row(group: Group, columns: Iterable[Column]) -> Row:
 def _cell(records: Sequence[Record], column: Column) -> Cell:
     values = _values(records, column.value)
     cell = Cell(column)
+    if column.words is not None:
+        cell.words = ", ".join(dict.fromkeys(text for text in map(column.words, records) if text))
     if not values and column.fallback is not None:
         values = _values(records, column.fallback)
         cell.fallback = bool(values)

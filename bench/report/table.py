@@ -19,6 +19,7 @@ from bench.report.memo import Memo
 from bench.report.outcomes import Outcomes
 from bench.report.rows import Row, make_row
 from bench.report.sections import HEADINGS, Section, Stored, split
+from bench.report.selection import check_by, check_mix
 from bench.report.tuned import TRIALS, Trials, check_criterion, tune, tuning_notes
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def build(
     by: Sequence[str] = (),
     select: Sequence[str] | None = None,
     *,
+    mix: Sequence[str] = (),
     tuned: str | None = None,
     pareto: Sequence[str] = (),
     ranks: str | None = None,
@@ -72,8 +74,11 @@ def build(
     Args:
         records: in any order.
         folders: where each record lies, in the same order; without them there are no tests on single examples.
-        by: headings (model, task, hardware, budget) to order the sections by.
-        select: keys of the columns to show, in this order; None: the usual ones that hold anything.
+        by: headings (model, task, hardware, budget) to order the sections by, and other keys of the records, by
+            whose values they are split.
+        select: keys of the columns to show, in this order, and other keys of the records; None: the usual columns
+            that hold anything.
+        mix: names in `bench.report.sections.MIXABLE` of what may differ within a section.
         tuned: of each method only the configuration that is best on validation by this metric; empty: the task's
             main one; None: all configurations.
         pareto: keys of columns, two or more, whose Pareto front is to be marked; see `bench.report.marks.goals`.
@@ -82,14 +87,14 @@ def build(
     Raises:
         ValueError: a name that does not exist (the message offers a near one), or ranks that cannot be had.
     """
-    for name in by:
-        _known(name, HEADINGS, "--by takes")
-    every = columns(records)
+    stored = [Stored(r, f) for r, f in zip(records, folders or [None] * len(records), strict=True)]
+    check_by(by, stored)
+    check_mix(mix)
+    every = columns(records, select or ())
     extra = (*([TRIALS] if tuned is not None else []), *([FRONT] if pareto else []))
     _check_columns((*every, *extra), select)
     wanted = _Wanted(by, select, tuned, goals(pareto, every) if pareto else ())
-    stored = [Stored(r, f) for r, f in zip(records, folders or [None] * len(records), strict=True)]
-    sections = split(stored, by)
+    sections = split(stored, by, mix)
     if tuned is not None:
         check_criterion(tuned, sections)
     outcomes = Outcomes(Memo.of_user())
@@ -106,13 +111,14 @@ def _section(section: Section, wanted: _Wanted, outcomes: Outcomes) -> SectionTa
     trials: list[Trials] = []
     if wanted.tuned is not None:
         section, trials = tune(section, wanted.tuned)
-    found = columns(section.records)
+    found = columns(section.records, wanted.select or ())
     rows = sorted((make_row(group, found) for group in section.groups), key=_order)
+    own = [row for row in rows if not row.group.imported]  # beside own rows imported ones are never marked
     for column in found:
         if column.outcome:
             mark_intervals(rows, column, outcomes)
         if column.better:
-            mark_best(rows, column, outcomes)
+            mark_best(own or rows, column, outcomes)
     found += _add_extra(rows, trials, wanted, found)
     used = {key for row in rows for key, cell in row.cells.items() if cell.value is not None}
     shown = tuple(c for c in found if c.shown and c.key in used)
@@ -122,7 +128,7 @@ def _section(section: Section, wanted: _Wanted, outcomes: Outcomes) -> SectionTa
     cells = [cell for row in rows for column in shown if (cell := row.cells[column.key]).value is not None]
     said = [*tuning_notes(trials), *notes(section, cells, outcomes.damaged)]
     said += front_notes(wanted.pareto)
-    return SectionTable(" · ".join(headings), section, found, shown, rows, caption(section), said, trials)
+    return SectionTable(" · ".join(filter(None, headings)), section, found, shown, rows, caption(section), said, trials)
 
 
 def _add_extra(
@@ -133,7 +139,7 @@ def _add_extra(
     if wanted.tuned is not None:
         counts = {each.method: each.count for each in trials}
         for row in rows:
-            row.trials = counts.get(row.group.records[0].method)
+            row.trials = None if row.group.imported else counts.get(row.group.records[0].method)
             row.cells[TRIALS.key] = Cell(TRIALS, row.trials)
         extra += (TRIALS,)
     if wanted.pareto:
@@ -163,6 +169,4 @@ def _known(name: str, names: Sequence[str], complaint: str) -> None:
         return
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    if complaint.startswith("--by"):
-        raise ValueError(f"{complaint} {', '.join(names)}, got {name!r}{hint}")
     raise ValueError(f"{complaint} {name!r}{hint or '; there are: ' + ', '.join(names)}")

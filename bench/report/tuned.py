@@ -54,14 +54,13 @@ def tune(section: Section, criterion: str = "") -> tuple[Section, list[Trials]]:
             loss, and preference accuracy for a method that does not train the likelihood that these measure.
     """
     by_method: dict[str, list[Group]] = {}
+    picked = [group for group in section.groups if group.base or group.imported]  # nobody's trials
     for group in section.groups:
-        by_method.setdefault(group.records[0].method, []).append(group)
+        if not (group.base or group.imported):
+            by_method.setdefault(group.records[0].method, []).append(group)
     known = _criteria(section)
-    picked, trials = [], []
+    trials = []
     for method, groups in by_method.items():
-        if groups[0].base:
-            picked += groups
-            continue
         column = known.get(_key(criterion)) or _default(groups, known)
         picked.append(min(groups, key=lambda group: _order(group, column, known[LOSS])))
         failed = sum(_score(group, column) is None for group in groups)

@@ -6,9 +6,10 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.report.arguments import CONDITIONS, add_arguments, carry_out
 from bench.report.page import figures
 from bench.report.page.render import Origin, report
-from bench.report.selection import UsageError, add_selection, select
+from bench.report.selection import UsageError
 from bench.report.table import Table
 
 DESCRIPTION = """Write one HTML page of the results: a summary in words, the tables, plots, and a page for each run.
@@ -26,13 +27,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 0, or 2 for a request that cannot be met."""
     options = _parser().parse_args(argv)
     try:
-        selection = select(options, empty=True)
-        for warning in selection.warnings:
-            print(f"tunebench report: left out: {warning}", file=sys.stderr)
-        text = report(selection.table, Origin(selection.roots, selection.warnings))
+        request = carry_out(options, empty=True)
+        for error in request.damaged:
+            print(f"tunebench report: damaged record left out: {error}", file=sys.stderr)
+        text = report(request.table, Origin(request.roots, request.damaged))
         _write(options, text)
         if options.figures:
-            _figures(selection.table, options.figures)
+            _figures(request.table, options.figures)
     except ValueError as error:
         print(f"tunebench report: {error}", file=sys.stderr)
         return 2
@@ -45,10 +46,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "tunebench report",
         description=DESCRIPTION,
-        epilog=EXAMPLES,
+        epilog=f"{EXAMPLES}\n{CONDITIONS}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_selection(parser)
+    add_arguments(parser)
     parser.add_argument("--out", type=Path, default=OUT, metavar="FILE", help=f"where to write it (default: {OUT})")
     parser.add_argument("--figures", type=Path, metavar="DIR", help="write each plot as SVG and PNG into this folder")
     parser.add_argument("--open", action="store_true", help="show it in the browser")
