@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bench.records.schema import Metric, Record, Status
+from bench.records.schema import Metric, Record, Source, Status
 from bench.report.table import SectionTable, build
 
 Make = Callable[..., Record]
@@ -143,3 +143,12 @@ def test_without_tuning_there_is_no_such_column(make: Make) -> None:
         build([make()], select=["trials"])
     (section,) = build([make()], select=["trials"], tuned="").sections
     assert [column.key for column in section.shown] == ["trials"]
+
+
+def test_imported_rows_are_nobodys_trials(make: Make) -> None:
+    theirs = make("lora", method__rank=2, accuracy=0.99)
+    theirs.source = Source("theirs", "https://example.org", "a.json")
+    records = [theirs, make("lora", method__rank=8), make("lora", method__rank=4, accuracy=0.1)]
+    table = build(records, tuned="", mix=["source"])
+    found = [(row.group.imported, row.trials) for section in table.sections for row in section.rows]
+    assert sorted(found) == [(False, 2), (True, None)]
