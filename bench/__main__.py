@@ -12,6 +12,7 @@ tunebench compares ways of fine-tuning a language model under one train and eval
   tunebench run   [KEY=VALUE ...]     one run
   tunebench status [RESULTS]          how far the sweeps are that run now, from another terminal;  --watch
   tunebench table [RESULTS ...]       tables from finished runs: terminal, md, csv, html, latex, json
+  tunebench compare A B               two runs, or two sets of runs, side by side, with intervals of the differences
   tunebench import SOURCE DIR         what others published, as records that say so
   tunebench methods | models | tasks | hardware       what there is;  models --matrix: which method runs on which
   tunebench data inspect|clean|convert FILE           look at data, clean it, write it in another format
@@ -53,6 +54,10 @@ def main() -> int:
         from bench.status import main as status
 
         return status(arguments)
+    if command == "compare":
+        from bench.report.compare_cli import main as compare
+
+        return compare(arguments)
     if command == "import":
         from bench.imports.cli import main as import_
 
@@ -82,7 +87,7 @@ def main() -> int:
     from bench.method import did_you_mean
 
     known = (
-        "run", "sweep", "status", "table", "import", "methods", "models", "tasks", "hardware",
+        "run", "sweep", "status", "table", "compare", "import", "methods", "models", "tasks", "hardware",
         "data", "new-method",
     )  # fmt: skip
     print(f"there is no command {command!r}{did_you_mean(command, known)}", file=sys.stderr)
