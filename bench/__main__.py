@@ -13,6 +13,7 @@ tunebench compares ways of fine-tuning a language model under one train and eval
   tunebench status [RESULTS]          how far the sweeps are that run now, from another terminal;  --watch
   tunebench table [RESULTS ...]       tables from finished runs: terminal, md, csv, html, latex, json
   tunebench compare A B               two runs, or two sets of runs, side by side, with intervals of the differences
+  tunebench reproduce RUN             do a run again from its record, and say whether it gives the same
   tunebench import SOURCE DIR         what others published, as records that say so
   tunebench methods | models | tasks | hardware       what there is;  models --matrix: which method runs on which
   tunebench data inspect|clean|convert FILE           look at data, clean it, write it in another format
@@ -58,6 +59,10 @@ def main() -> int:
         from bench.report.compare_cli import main as compare
 
         return compare(arguments)
+    if command == "reproduce":
+        from bench.reproduce import main as reproduce
+
+        return reproduce(arguments)
     if command == "import":
         from bench.imports.cli import main as import_
 
@@ -87,7 +92,7 @@ def main() -> int:
     from bench.method import did_you_mean
 
     known = (
-        "run", "sweep", "status", "table", "compare", "import", "methods", "models", "tasks", "hardware",
+        "run", "sweep", "status", "table", "compare", "reproduce", "import", "methods", "models", "tasks", "hardware",
         "data", "new-method",
     )  # fmt: skip
     print(f"there is no command {command!r}{did_you_mean(command, known)}", file=sys.stderr)

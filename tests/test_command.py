@@ -41,7 +41,7 @@ def type_(tmp_path: Path) -> Type:
 
 METHODS = "dpo, dpo-qlora, full, lora, prefix, prompt, ptuning, qlora"
 ADAPTERS = "full, lora, prefix, prompt, ptuning, qlora"
-KNOWN = "compare, data, hardware, import, methods, models, new-method, run, status, sweep, table, tasks"
+KNOWN = "compare, data, hardware, import, methods, models, new-method, reproduce, run, status, sweep, table, tasks"
 
 
 @pytest.mark.parametrize(

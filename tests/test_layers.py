@@ -44,6 +44,7 @@ PARENT = {
     "bench.app",
     "bench.launch",
     "bench.listing",
+    "bench.reproduce",
     "bench.scaffold",
     "bench.status",
     "bench.sweep",

@@ -288,7 +288,8 @@ def test_libraries_of_several_dates_are_a_range(tmp_path: Path) -> None:
     versions = {RANK32: "0.9.1", OLD: "0.8", RANK64: "0.10.0", FULL: "0.9.10", PTUNING: "0.19"}
     for record in found:
         assert record.environment is not None
-        record.environment.libraries["peft"] = versions[f"{record.run_id}.json"]
+        libraries = record.environment.libraries | {"peft": versions[f"{record.run_id}.json"]}
+        record.environment = replace(record.environment, libraries=libraries)  # records may share theirs
     [section] = [s for s in build(found).sections if "l40s" in s.title]
     assert "peft 0.9.1 to 0.10.0" in section.caption["Versions"]  # the older rank32 is left out
 
