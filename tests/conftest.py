@@ -10,9 +10,10 @@ from bench.method import Method
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_device_locks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep the tests from waiting for a sweep that somebody runs on this machine meanwhile."""
+    """Keep the tests from waiting for a sweep that somebody runs on this machine meanwhile, and its cache as it is."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TUNEBENCH_LOCKS", str(tmp_path_factory.mktemp("locks")))
+        patch.setenv("TUNEBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 
 

@@ -23,12 +23,12 @@ HEAVY = {"accelerate", "bitsandbytes", "datasets", "numpy", "peft", "tokenizers"
 # A part may always import itself and `bench` (the version).
 _BASIS = {"bench.records", "bench.config", "bench.method", "bench.paths"}
 LAYERS: dict[str, tuple[set[str], set[str] | None]] = {
-    "bench.records": (set(), set()),
+    "bench.records": (set(), {"platformdirs"}),
     "bench.paths": (set(), set()),
     "bench.method": ({"methods"}, set()),
     "bench.config": ({"bench.method"}, set()),
     "bench.imports": ({"bench.records"}, set()),
-    "bench.report": ({"bench.records", "bench.paths"}, {"rich"}),
+    "bench.report": ({"bench.records", "bench.paths"}, {"numpy", "rich"}),
     "bench.data": (_BASIS, None),
     "bench.models": (_BASIS | {"bench.data"}, None),
     "bench.measure": (_BASIS, None),

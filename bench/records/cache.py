@@ -27,8 +27,8 @@ from typing import Any
 
 from bench import __version__
 from bench.records import schema
+from bench.records.cache_dir import cache_dir
 
-VARIABLE = "TUNEBENCH_CACHE"  # moves the cache; empty: there is none
 FEW = 64  # records that are not worth a cache
 WORTHWHILE = 20  # reading a record takes as long as keeping so many: a cache is written where a larger share is new
 TICK_NS = 100_000_000  # no clock of a file system is coarser, but those of whole seconds
@@ -42,12 +42,8 @@ Entries = dict[str, tuple[Signature, schema.Record]]  # by the path of record.js
 
 def directory() -> Path | None:
     """Where the caches lie; None if there shall be none."""
-    chosen = os.environ.get(VARIABLE)
-    if chosen is not None:
-        return Path(chosen) / "records" if chosen else None
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("tunebench", appauthor=False)) / "records"
+    folder = cache_dir()
+    return None if folder is None else folder / "records"
 
 
 def signature(path: str) -> Signature:

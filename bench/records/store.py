@@ -121,8 +121,8 @@ def scan(roots: Iterable[Path]) -> tuple[dict[Path, Record], list[DamagedRecord]
     """Every record below `roots` by its folder, in order of path, and what could not be read.
 
     A root may be a folder at any height, a run's own folder, a record.json, or a pattern (`*`, `?`, `[...]`, `**`)
-    that folders and record.json files match; none is read twice. Records may share equal parts, such as their
-    environment: change none of them in place.
+    that folders and record.json files match; none is read twice. Of many records equal parts, such as the environment,
+    may be one object: change none of them in place.
     """
     seen: set[str] = set()
     found: dict[str, Record] = {}
@@ -137,7 +137,7 @@ def scan(roots: Iterable[Path]) -> tuple[dict[Path, Record], list[DamagedRecord]
         for folder, paths in together.items():
             _read_all(folder, paths, found, damaged)
         damaged += [DamagedRecord(Path(error.filename), f"cannot be read: {error.strerror}") for error in unreadable]
-        return {Path(os.path.dirname(path)): found[path] for path in sorted(found)}, damaged
+        return {Path(os.path.dirname(path)): found[path] for path in _ordered(found)}, damaged
 
 
 def load(roots: Iterable[Path]) -> tuple[list[Record], list[DamagedRecord]]:
@@ -151,7 +151,7 @@ def _read_all(folder: str, paths: list[str], found: dict[str, Record], damaged: 
     many, now = len(paths) >= cache.FEW, time.time_ns()
     kept = cache.load(folder) if many else {}
     fresh: cache.Entries = {}
-    for path in sorted(paths):
+    for path in _ordered(paths):
         try:
             signature = cache.signature(path)
             known = kept.get(path)
@@ -165,11 +165,18 @@ def _read_all(folder: str, paths: list[str], found: dict[str, Record], damaged: 
             damaged.append(error)
         else:
             fresh[path] = signature, found[path]
+    if not many:
+        return
     cache.share(record for _, record in fresh.values())
     settled = {path: entry for path, entry in fresh.items() if cache.settled(entry[0], now)}
-    if many and len(settled) * cache.WORTHWHILE > len(paths):
+    if len(settled) * cache.WORTHWHILE > len(paths):
         others = {path: entry for path, entry in kept.items() if path in found or os.path.exists(path)}
         cache.keep(folder, others | settled)
+
+
+def _ordered(paths: Iterable[str]) -> list[str]:
+    """As `Path` orders them, in a fraction of the time."""
+    return sorted(paths, key=lambda path: path.split(os.sep))
 
 
 @contextmanager

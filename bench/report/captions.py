@@ -9,8 +9,10 @@ from bench.report import imported
 from bench.report.cells import DISTURBED, FALLBACK, TIED, Cell
 from bench.report.columns import GIB
 from bench.report.sections import LIBRARIES, Group, Section
+from bench.report.statistics.scores import FORMULA
 
 NAMED = 6  # rows that a caption names one by one; more that share a value are "all others"
+CAPTIONED = ("model", "task", "hardware", "budget", "versions")  # of what may be mixed
 METERS = {
     "cuda": "peak in use by torch's CUDA allocator",
     "mps": "peak in use by the Metal driver",
@@ -36,12 +38,13 @@ def caption(section: Section) -> dict[str, str]:
         "Metrics": _metrics(section),
         "Versions": _versions(section),
     }
+    found |= {name.capitalize(): "; ".join(values) for name, values in section.mixed.items() if name in CAPTIONED}
     return {name: text for name, text in found.items() if text}
 
 
 def notes(section: Section, cells: Sequence[Cell], damaged: Iterable[DamagedRecord]) -> list[str]:
     """How to read the shown `cells`, each sentence only where it applies."""
-    found = _uncertainty(cells)
+    found = _mixture(section) + _uncertainty(section, cells)
     if any(cell.fallback for cell in cells):
         found.append(f"{FALLBACK}: on validation; the run left the test split alone.")
     found += imported.notes(section.records, {cell.column.key for cell in cells})
@@ -59,20 +62,61 @@ def notes(section: Section, cells: Sequence[Cell], damaged: Iterable[DamagedReco
         found.append(f"{DISTURBED}: other processes kept more than 0.2 CPU cores busy; do not trust this timing.")
     if any(cell.column.key == "forgetting_nats" for cell in cells):
         found.append("forgetting: loss on general text minus that of the base model; above 0 it forgot.")
+    scored = next((cell.column for cell in cells if cell.column.key == "pscp"), None)
+    if scored is not None:
+        found.append(
+            f"PSCP: score of PEFT-Bench (arXiv 2511.21285), {FORMULA}, with P the test score, p the trainable "
+            "parameters and m the measured peak of training memory in GB; its factor for operations added to inference "
+            "is left out, since they are not measured, which favours methods that lengthen the prompt."
+        )
     return found + _provenance(section, damaged)
 
 
-def _uncertainty(cells: Sequence[Cell]) -> list[str]:
+def _mixture(section: Section) -> list[str]:
+    """What was put together on request although it differs."""
+    parts = (f"{name} ({', '.join(values)})" for name, values in section.mixed.items())
+    said = "; best and ties are taken across these unlike things" if section.mixed else ""
+    return [f"mixed: {', '.join(parts)}{said}."] if section.mixed else []
+
+
+def _uncertainty(section: Section, cells: Sequence[Cell]) -> list[str]:
     over_seeds = any(cell.interval and not cell.over_examples for cell in cells)
     over_examples = any(cell.over_examples for cell in cells)
-    ways = ["over the seeds (Student's t)"] * over_seeds
-    ways += ["of one seed over the test examples (Wilson for shares, else Student)"] * over_examples
-    found = [f"±: 95% confidence interval {', or '.join(ways)}."] if ways else []
+    size = _test_examples(section)
+    ways = ["over the n seeds (Student's t)"] * over_seeds
+    ways += [f"where n is 1, over the {size}test examples (Wilson for shares, else bootstrap)"] * over_examples
+    found = [f"±: 95% confidence interval {'; '.join(ways)}."] if ways else []
     if any(cell.best for cell in cells):
         found.append("Bold: the best of its column; the base takes part in what a method gives, not in what it costs.")
-    if any(cell.tied for cell in cells):
-        found.append(f"{TIED}: cannot be told apart from the best (paired test over examples or seeds, 5% level).")
+    return found + _tests(cells, size)
+
+
+def _tests(cells: Sequence[Cell], size: str) -> list[str]:
+    """What was tested, how, and what was not."""
+    found = []
+    if any(cell.p is not None for cell in cells):
+        found.append(
+            f"{TIED}: cannot be told apart from the best at the 5% level, by a paired test with Holm's correction for "
+            f"the column's comparisons. n = 1: of the {size}test examples (McNemar for shares, else bootstrap), and so "
+            "of these trained models alone; n > 1: of the seeds, and of the test examples where outcomes are kept."
+        )
+    rivals = {cell.column.key for cell in cells if cell.best and cell.column.quality and not cell.fallback}
+    untested = dict.fromkeys(
+        cell.column.title
+        for cell in cells
+        if cell.column.key in rivals and not cell.best and not cell.fallback and cell.p is None
+    )
+    if untested:
+        found.append(
+            f"No test in some rows or in all, for want of seeds or of outcomes of examples: {', '.join(untested)}."
+        )
     return found
+
+
+def _test_examples(section: Section) -> str:
+    """Number of test examples, with a blank behind it; empty if the records differ in it or have none."""
+    sizes = {r.evaluation.test.examples for r in section.records if r.evaluation and r.evaluation.test}
+    return f"{sizes.pop():,} " if len(sizes) == 1 else ""
 
 
 def _memory(records: Iterable[Record]) -> list[str]:

@@ -16,15 +16,18 @@ class Cell:
     value: float | None = None
     interval: Interval | None = None
     best: bool = False
-    tied: bool = False
+    tied: bool = False  # cannot be told apart from the best: p_adjusted says so
+    p: float | None = None  # of the paired test against the best of the column
+    p_adjusted: float | None = None  # after correction for all comparisons of the column
     disturbed: bool = False
     over_examples: bool = False  # the interval is over test examples, not over seeds
     fallback: bool = False  # a validation metric in place of a test metric
+    words: str = ""  # in a column of texts: those of all runs
 
     def text(self, margin: bool = True) -> str:
         """The value as shown, with its margin and marks; empty where there is none."""
         if self.value is None:
-            return ""
+            return self.words
         shown = self.column.number(self.value)
         if margin and self.interval is not None:
             shown += f" ±{self.column.number(self.interval.margin(self.value)).lstrip('+')}"

@@ -5,10 +5,13 @@ tables for people show it in the handier unit of `unit`.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+from bench.records.keys import MISSING, text, value
 from bench.records.schema import Metric, Record, Scores
+from bench.report.statistics.scores import pscp
 
 MIB, GIB = 2**20, 2**30
 # Headings of the metrics that the harness has, in the order of a table; those of plugins follow by name.
@@ -65,6 +68,7 @@ class Column:
     kind: str = ""  # "memory", "throughput" or "timing": needs a footnote
     outcome: str = ""  # name in examples.jsonl of what each example gives; used where its mean is this value
     fallback: Value | None = None  # read, and marked, where `value` finds nothing
+    words: Callable[[Record], str | None] | None = None  # what a column of texts holds, in place of `value`
 
     @property
     def header(self) -> str:
@@ -83,11 +87,11 @@ class Column:
 
 
 def _peak(phase: str) -> Value:
-    def value(record: Record) -> float | None:
+    def read(record: Record) -> float | None:
         found = record.phase(phase)
         return None if found is None else found.peak_allocated_bytes
 
-    return value
+    return read
 
 
 def _reserved(record: Record) -> float | None:
@@ -125,20 +129,30 @@ def _scores(record: Record, split: str) -> Scores | None:
 
 
 def _loss(split: str) -> Value:
-    def value(record: Record) -> float | None:
+    def read(record: Record) -> float | None:
         scores = _scores(record, split)
         return None if scores is None else scores.loss
 
-    return value
+    return read
+
+
+def _pscp(record: Record) -> float | None:
+    """PSCP from the first main metric of the test split of which more is better."""
+    scores, phase = _scores(record, "test"), record.phase("train")
+    metrics = scores.metrics if scores else {}
+    score = next((metrics[n].value for n in MAIN_METRICS if n in metrics and metrics[n].higher_is_better), None)
+    if score is None or phase is None or phase.peak_allocated_bytes is None or record.parameters is None:
+        return None
+    return pscp(score, record.parameters.trainable, phase.peak_allocated_bytes)
 
 
 def _metric(split: str, name: str, version: int) -> Value:
-    def value(record: Record) -> float | None:
+    def read(record: Record) -> float | None:
         scores = _scores(record, split)
         metric = None if scores is None else scores.metrics.get(name)
         return None if metric is None or metric.version != version else metric.value
 
-    return value
+    return read
 
 
 # fmt: off
@@ -166,6 +180,7 @@ COSTS = (
         "checkpoint_bytes", "file", lambda record: record.checkpoint_bytes, unit="MiB", scale=1 / MIB,
         digits="significant", better=-1, exact=True, rank=4,
     ),
+    Column("pscp", "PSCP", _pscp, better=1, shown=False, rank=9),
     Column(
         "learning_rate", "learning rate", _training("learning_rate"), digits="g", exact=True, shown=False, rank=9,
     ),
@@ -177,10 +192,36 @@ PARAMETERS = (
 # fmt: on
 
 
-def columns(records: Iterable[Record]) -> tuple[Column, ...]:
-    """All columns for `records`: the fixed ones, and two (test, validation) for each metric that occurs in them."""
+def columns(records: Iterable[Record], keys: Sequence[str] = ()) -> tuple[Column, ...]:
+    """All columns for `records`: the fixed ones, and two (test, validation) for each metric that occurs in them.
+
+    Those of `keys` that are no such column, but say something in a record, follow.
+    """
     records = list(records)
-    return *PARAMETERS, *QUALITY, *_metric_columns(records), *map(_memory_unit(records), COSTS)
+    found = (*PARAMETERS, *QUALITY, *_metric_columns(records), *map(_memory_unit(records), COSTS))
+    known = {column.key for column in found}
+    extra = [_record_column(key, records) for key in dict.fromkeys(keys) if key not in known]
+    return (*found, *(column for column in extra if column is not None))
+
+
+def _record_column(key: str, records: Iterable[Record]) -> Column | None:
+    """A column of what the records say under `key`: the mean of numbers, or the texts; None if they say nothing."""
+    found = [each for each in (value(record, key) for record in records) if each is not MISSING]
+    if not found:
+        return None
+    given = [each for each in found if each is not None]
+    if all(isinstance(each, int | float) and not isinstance(each, bool) for each in given):
+        digits = ",.0f" if all(isinstance(each, int) for each in given) else ".4g"
+        return Column(key, key, lambda record: _number(value(record, key)), digits=digits, exact=True)
+    return Column(key, key, lambda _: None, exact=True, words=lambda record: _words(value(record, key)))
+
+
+def _number(found: Any) -> float | None:
+    return None if found is MISSING else found
+
+
+def _words(found: Any) -> str | None:
+    return None if found is MISSING or found is None else text(found)
 
 
 def _memory_unit(records: list[Record]) -> Callable[[Column], Column]:

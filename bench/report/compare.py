@@ -17,9 +17,10 @@ from bench.records.schema import Record
 from bench.records.store import EXAMPLES, DamagedRecord, read_lines
 from bench.report import imported
 from bench.report.columns import Column, columns
-from bench.report.facts import Difference, differences, environment, settings
+from bench.report.differences import Difference, differences, environment, settings
 from bench.report.sections import Stored
-from bench.report.statistics import Interval, mean_interval, paired_bootstrap
+from bench.report.statistics import Interval, mean_interval
+from bench.report.statistics.bootstrap import bootstrap
 
 Runs = Mapping[Path, Record]
 TOLERANCE = 1e-4  # between a record's value and the mean of its examples, as in bench.report.outcomes
@@ -169,7 +170,10 @@ def _interval(
         return None, "no outcomes of examples"
     if one.keys() != two.keys():
         return None, "other test examples"
-    return paired_bootstrap([two[key] - one[key] for key in one]), f"paired over {len(one)} examples"
+    import numpy as np
+
+    [found] = bootstrap([np.array([two[key] - one[key] for key in one])])
+    return found.interval, f"paired over {len(one)} examples"
 
 
 class _Examples:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.records.store import plain
 from bench.report.compare import Comparison, Figure, Pair
-from bench.report.facts import Difference
+from bench.report.differences import Difference
 from bench.report.formats import _md as escape_markdown
 from bench.report.sections import Stored
 

@@ -1,67 +1,132 @@
-"""How records were made: their settings and their environment as flat texts, and where two of them differ."""
+"""What must be equal for two runs to be compared, and what of it may differ on request."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 
+from bench.records.keys import MISSING, text, value
 from bench.records.schema import Record
+from bench.report import imported
 
-HOW_STARTED = ("launch.", "results", "tracker")  # settings that change nothing of what is measured
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A setting or fact that differs; a side that lacks it has an empty text."""
-
-    key: str
-    first: str
-    second: str
-
-
-def settings(runs: Sequence[Record]) -> dict[str, str]:
-    """Every setting of the configurations by its dotted key, but for how the runs were started and their seed."""
-    found = [_flat(record.config) for record in runs]
-    keys = dict.fromkeys(key for each in found for key in each)
-    kept = [key for key in keys if key != "seed" and not key.startswith(HOW_STARTED)]
-    return {key: _union(each.get(key, "") for each in found) for key in kept}
+BASE = "base"
+LIBRARIES = ("torch", "transformers", "peft", "trl")
+HEADINGS = ("model", "task", "hardware", "budget")
+MIXABLE = {  # what --mix puts together, with the facts that may then differ
+    "model": ("model",),
+    "task": ("task", "data"),
+    "hardware": ("hardware", "device", "device_name", "threads"),
+    "budget": ("budget",),
+    "measure": ("measure",),
+    "data": ("data",),
+    "versions": ("libraries", "tunebench_version", "schema_version"),
+    "source": ("source", "libraries", "tunebench_version", "schema_version", "data", "measure"),
+}
 
 
-def environment(runs: Sequence[Record]) -> dict[str, str]:
-    """Every fact about where and with what the runs were made, and on which data."""
-    found = [_facts(record) for record in runs]
-    return {
-        key: _union(each.get(key, "") for each in found) for key in dict.fromkeys(k for each in found for k in each)
-    }
+class Stored(NamedTuple):
+    """A record and, where known, the folder it lies in, which holds the per-example outcomes."""
+
+    record: Record
+    folder: Path | None = None
 
 
-def differences(first: Mapping[str, str], second: Mapping[str, str]) -> list[Difference]:
-    """The keys whose values differ, in order."""
-    keys = dict.fromkeys([*first, *second])
-    pairs = [Difference(key, first.get(key, ""), second.get(key, "")) for key in keys]
-    return [pair for pair in pairs if pair.first != pair.second]
+@dataclass
+class Known:
+    """The facts of a run, and which of them decide where it belongs."""
+
+    facts: dict[str, Any]
+    alike: dict[str, Any]  # must be equal in a section
+    key: str  # `alike` as text
+    place: str  # model and task, as far as they must be equal
+    variant: str  # the facts that may differ, as text
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is missing; a run that failed early lacks some facts."""
+        return None not in (self.facts["libraries"], self.facts["data"], self.facts["tunebench_version"])
 
 
-def _facts(record: Record) -> dict[str, str]:
-    place = _flat(asdict(record.environment)) if record.environment else {}
-    data = record.data
-    return place | {
-        "tunebench_version": record.tunebench_version,
-        "data.fingerprint": (data.fingerprint or "") if data else "",
-        "data.sizes": json.dumps(data.sizes) if data else "",
-        "source": f"{record.source.name} {record.source.commit or ''}".strip() if record.source else "",
-    }
+class Facts:
+    """The facts of runs, worked out once for all that have equal ones.
+
+    Args:
+        by: keys of the record that must be equal too.
+        mix: names in `MIXABLE` of what may differ.
+    """
+
+    def __init__(self, by: Sequence[str] = (), mix: Sequence[str] = ()) -> None:
+        self.by = [key for key in by if key not in HEADINGS]
+        self._free = {fact for name in mix for fact in MIXABLE[name]}
+        self._by_name = "source" in mix  # others describe a model and a task in other words
+        self._known: dict[tuple[Any, ...], Known] = {}
+
+    def of(self, run: Stored) -> Known:
+        """What is known of `run`; runs that share the parts of their records share it."""
+        record, folder = run
+        parts = [record.config.get(key) for key in ("model", "task", "budget", "measure")]
+        extra = tuple(titled(key, value(record, key, folder)) for key in self.by)
+        identity = (
+            *map(id, (*parts, record.environment)), record.data and record.data.fingerprint, record.tunebench_version,
+            record.schema_version, record.source and record.source.name, record.model, record.task,
+            record.method == BASE, record.environment is None and folder and folder.parent.name, extra,
+        )  # fmt: skip
+        found = self._known.get(identity)
+        if found is None:
+            found = self._known[identity] = self._make(run, extra)
+        return found
+
+    def _make(self, run: Stored, extra: tuple[str, ...]) -> Known:
+        found = facts(run)
+        alike = {key: part for key, part in found.items() if key not in self._free}
+        if self._by_name:
+            alike |= {key: getattr(run.record, key) for key in ("model", "task") if key in alike}
+        # the base has none of the settings that sections may be split by, and serves all of them
+        by = {} if run.record.method == BASE else dict(zip(self.by, extra, strict=True))
+        found["by"] = alike["by"] = by
+        place: dict[str, Any] = {key: alike[key] for key in ("model", "task") if key in alike}
+        variant = {key: found[key] for key in sorted(self._free)}
+        return Known(found, alike, _text(alike), _text(place), _text(variant))
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    found: dict[str, str] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            found |= _flat(value, f"{prefix}{key}.") if value else {prefix + key: "{}"}
-        else:
-            found[prefix + key] = value if isinstance(value, str) else json.dumps(value)
-    return found
+def facts(run: Stored) -> dict[str, Any]:
+    """What must be equal for two runs to be compared; None where the record does not say."""
+    record, environment = run.record, run.record.environment
+    known = {key: record.config.get(key) for key in ("model", "task", "budget", "measure")}
+    if record.method == BASE:
+        known["budget"] = None  # it is not trained
+    known |= {key: known[key] or {"name": getattr(record, key)} for key in ("model", "task")}
+    known |= dict.fromkeys(("hardware", "device", "device_name", "threads", "libraries"))
+    if environment is not None:
+        known |= {key: getattr(environment, key) for key in ("hardware", "device", "device_name", "threads")}
+        known["libraries"] = {name: environment.libraries.get(name) for name in LIBRARIES}
+    elif run.folder is not None:
+        known["hardware"] = run.folder.parent.name
+    known["data"] = record.data.fingerprint if record.data else None
+    known["tunebench_version"] = record.tunebench_version or None
+    known["schema_version"] = record.schema_version
+    return known | imported.facts(record)
 
 
-def _union(values: Iterable[str]) -> str:
-    return ", ".join(dict.fromkeys(value for value in values if value))
+def compatible(one: dict[str, Any], other: dict[str, Any], keys: Iterable[str]) -> bool:
+    """Whether nothing that both know differs."""
+    return all(one[key] == other[key] or one[key] is None or other[key] is None for key in keys)
+
+
+def budget(settings: dict[str, Any] | None) -> str:
+    """A budget in words, such as `short (300 steps)`."""
+    if not settings:
+        return "no budget"
+    limits = [f"{settings[key]:g} {key}" for key in ("steps", "tokens", "epochs", "seconds") if settings.get(key)]
+    name = settings.get("name", "")
+    return f"{name} ({', '.join(limits)})" if name and limits else name or ", ".join(limits)
+
+
+def titled(key: str, found: Any) -> str:
+    """A key and its value, as a title names it."""
+    return f"no {key}" if found is MISSING or found is None else f"{key}={text(found)}"
+
+
+def _text(known: dict[str, Any]) -> str:
+    return json.dumps(known, sort_keys=True, default=str)

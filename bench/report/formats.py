@@ -15,6 +15,7 @@ from bench.records.store import plain
 from bench.report.cells import DISTURBED, FALLBACK, TIED, Cell
 from bench.report.columns import Column
 from bench.report.page import html
+from bench.report.ranks import RankSummary
 from bench.report.sections import HEADINGS
 from bench.report.table import Row, SectionTable, Table
 
@@ -23,12 +24,13 @@ LATEX = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     '"': r"\textquotedbl{}", "|": r"\textbar{}", "±": r"$\pm$", TIED: r"$\approx$", DISTURBED: r"$\dagger$",
     FALLBACK: r"\textsuperscript{v}", "·": r"$\cdot$", "…": r"\ldots{}",
+    "↑": r"$\uparrow$", "↓": r"$\downarrow$", "š": r"\v{s}",
 }  # fmt: skip
 
 
 def markdown(table: Table) -> str:
     """GitHub-flavoured Markdown, one heading and one table for each section."""
-    return "\n".join(map(_markdown_section, table.sections))
+    return "\n".join([*map(_markdown_section, table.sections), *map(_markdown_ranks, table.ranks)])
 
 
 def _markdown_section(section: SectionTable) -> str:
@@ -40,6 +42,15 @@ def _markdown_section(section: SectionTable) -> str:
         lines.append("| " + " | ".join([_md(row.label), *cells, str(row.seeds), _md(row.outcome)]) + " |")
     lines += ["", *(f"- **{name}**: {_md(text)}" for name, text in section.caption.items())]
     return "\n".join([*lines, "", *(f"- {_md(note)}" for note in section.notes), ""])
+
+
+def _markdown_ranks(summary: RankSummary) -> str:
+    def line(cells: list[str]) -> str:
+        return "| " + " | ".join(map(_md, cells)) + " |"
+
+    lines = [f"### {_md(f'Ranks over tasks · {summary.title}')}", "", line(summary.headers())]
+    lines += ["| --- |" + " ---: |" * (len(summary.headers()) - 1), *map(line, summary.rows())]
+    return "\n".join([*lines, "", *(f"- {_md(note)}" for note in summary.notes()), ""])
 
 
 def headers(section: SectionTable) -> list[str]:
@@ -65,8 +76,11 @@ def comma_separated(table: Table) -> str:
     fields = [*HEADINGS, "method", "group", "seeds", "status", "reason"]
     for key, column in keys.items():
         fields += [key] if column.exact else [key, f"{key}_ci95_low", f"{key}_ci95_high"]
+        fields += [f"{key}_p", f"{key}_p_holm"] if column.quality else []
+    fields += ["best_in", "tied_in", "disturbed"]
+    fields += ["dominated_by"] if any(row.front for section in table.sections for row in section.rows) else []
     file = io.StringIO()
-    writer = csv.DictWriter(file, [*fields, "best_in", "tied_in", "disturbed"], restval="", lineterminator="\n")
+    writer = csv.DictWriter(file, fields, restval="", lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     for section in table.sections:
         for row in section.rows:
@@ -76,18 +90,23 @@ def comma_separated(table: Table) -> str:
 
 def _csv_row(section: SectionTable, row: Row) -> dict[str, Any]:
     cells = [cell for cell in row.cells.values() if not cell.fallback]
-    texts = {key: section.section.heading(key) for key in HEADINGS}
+    texts = {key: section.section.heading(key, row.group) for key in HEADINGS}
     texts |= {"method": row.label, "group": row.group.records[0].group, "status": row.status, "reason": row.reason}
     texts["best_in"] = " ".join(cell.column.key for cell in cells if cell.best)
     texts["tied_in"] = " ".join(cell.column.key for cell in cells if cell.tied)
+    texts["dominated_by"] = "; ".join(row.dominated_by)
     found: dict[str, Any] = {key: _harmless(text) for key, text in texts.items()}
     found |= {"seeds": row.seeds, "disturbed": int(any(cell.disturbed for cell in cells))}
     for cell in cells:
         key = cell.column.key
         if cell.value is not None:
             found[key] = _number(cell.value)
+        elif cell.words:
+            found[key] = _harmless(cell.words)
         if cell.interval is not None:
             found |= {f"{key}_ci95_low": cell.interval.low, f"{key}_ci95_high": cell.interval.high}
+        if cell.p is not None:
+            found |= {f"{key}_p": cell.p, f"{key}_p_holm": cell.p_adjusted}
     return found
 
 
@@ -102,32 +121,46 @@ def _harmless(text: str) -> str:
 
 def latex(table: Table) -> str:
     """LaTeX, one floating table for each section; it needs the package booktabs."""
-    return "% \\usepackage{booktabs}\n" + "\n".join(map(_latex_section, table.sections))
+    made = [*map(_latex_section, table.sections), *map(_latex_ranks, table.ranks)]
+    return "% \\usepackage{booktabs}\n" + "\n".join(made)
 
 
 def _latex_section(section: SectionTable) -> str:
-    def line(cells: list[str]) -> str:
-        return "    " + " & ".join(cells) + r" \\"
-
     facts = ". ".join(f"{name}: {text}" for name, text in section.caption.items())
     body = []
     for row in section.rows:
         cells = [_tex(cell.text()) for cell in shown_cells(section, row)]
         marked = zip(cells, shown_cells(section, row), strict=True)
         cells = [rf"\textbf{{{text}}}" if cell.best else text for text, cell in marked]
-        body.append(line([_tex(row.label), *cells, str(row.seeds), _tex(row.outcome)]))
+        body.append([_tex(row.label), *cells, str(row.seeds), _tex(row.outcome)])
+    alignment = f"l{'r' * (len(section.shown) + 1)}l"
+    caption = f"{section.title}. {facts}."
+    return _latex_float(caption, alignment, [*map(_tex, headers(section))], body, section.notes)
+
+
+def _latex_ranks(summary: RankSummary) -> str:
+    titles = [*map(_tex, summary.headers())]
+    body = [[*map(_tex, row)] for row in summary.rows()]
+    caption = f"Ranks over tasks · {summary.title}."
+    return _latex_float(caption, f"l{'r' * (len(titles) - 1)}", titles, body, summary.notes())
+
+
+def _latex_float(caption: str, alignment: str, head: list[str], body: list[list[str]], notes: list[str]) -> str:
+    def line(cells: list[str]) -> str:
+        return "    " + " & ".join(cells) + r" \\"
+
     return "\n".join([
         r"\begin{table}",
         r"  \centering\small",
-        rf"  \caption{{{_tex(section.title)}. {_tex(facts)}.}}",
-        rf"  \begin{{tabular}}{{l{'r' * (len(section.shown) + 1)}l}}",
+        rf"  \caption{{{_tex(caption)}}}",
+        rf"  \begin{{tabular}}{{{alignment}}}",
         r"    \toprule",
-        line([_tex(header) for header in headers(section)]),
+        line(head),
         r"    \midrule",
-        *body,
+        *map(line, body),
         r"    \bottomrule",
         r"  \end{tabular}",
-        r"  \par\smallskip\footnotesize " + " ".join(map(_tex, section.notes)),
+        r"  \par\smallskip\footnotesize " + " ".join(map(_tex, notes)),
         r"\end{table}",
         "",
     ])  # fmt: skip
@@ -150,7 +183,8 @@ def as_json(table: Table) -> str:
         }
         for section in table.sections
     ]
-    return json.dumps(plain({"sections": sections}), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    whole = {"sections": sections, "ranks": [_json_ranks(summary) for summary in table.ranks]}
+    return json.dumps(plain(whole), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _json_column(column: Column) -> dict[str, Any]:
@@ -160,19 +194,42 @@ def _json_column(column: Column) -> dict[str, Any]:
 def _json_row(row: Row) -> dict[str, Any]:
     values = {
         key: {
-            "value": cell.value,
+            "value": cell.words if cell.value is None else cell.value,
             "ci95": cell.interval and list(cell.interval),
             "best": cell.best,
             "tied": cell.tied,
+            "p": cell.p,
+            "p_holm": cell.p_adjusted,
             "disturbed": cell.disturbed,
         }
         for key, cell in row.cells.items()
-        if cell.value is not None and not cell.fallback
+        if cell.text() and not cell.fallback
     }
     group = row.group.records[0].group
     seeds = [run.record.seed for run in row.group.measured]
-    head = {"method": row.label, "group": group, "seeds": seeds, "status": row.status, "reason": row.reason}
+    head: dict[str, Any] = {
+        "method": row.label,
+        "group": group,
+        "seeds": seeds,
+        "status": row.status,
+        "reason": row.reason,
+    }
+    head |= {"trials": row.trials, "pareto_front": row.front, "dominated_by": row.dominated_by}
     return head | {"values": values}
+
+
+def _json_ranks(summary: RankSummary) -> dict[str, Any]:
+    found = summary.ranking
+    tasks = [{"task": t.task, "column": t.column.key, "values": t.values, "ranks": t.ranks} for t in summary.tasks]
+    return {
+        "title": summary.title,
+        "average_ranks": dict(zip(found.methods, found.ranks, strict=True)),
+        "friedman_p": found.p,
+        "critical_difference": found.critical_difference,
+        "not_told_apart": found.groups,
+        "tasks": tasks,
+        "notes": summary.notes(),
+    }
 
 
 FORMATS: dict[str, Callable[[Table], str]] = {

@@ -11,7 +11,7 @@ from statistics import NormalDist
 from typing import Any
 
 from bench.records.schema import Record, Source
-from bench.report.statistics import CONFIDENCE, Interval, wilson
+from bench.report.statistics import Interval, wilson
 
 MARK = "[imported]"
 OWN = ""  # the source of what tunebench measured itself
@@ -98,8 +98,8 @@ def interval(record: Record, key: str) -> Interval | None:
     return counts and wilson(*counts)
 
 
-def same_share(one: Record, other: Record, key: str) -> bool | None:
-    """Whether two shares cannot be told apart at the 5% level, their examples taken for independent samples.
+def p_value(one: Record, other: Record, key: str) -> float | None:
+    """The p-value of two shares being equal, their examples taken for independent samples.
 
     Nobody knows the examples' outcomes, so the two cannot be paired; the pooled z-test of two proportions is on the
     safe side for examples that are the same. None if one is no share.
@@ -110,7 +110,7 @@ def same_share(one: Record, other: Record, key: str) -> bool | None:
     (a, n), (b, m) = first, second
     pooled = (a + b) / (n + m)
     error = math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
-    return error == 0 or abs(a / n - b / m) / error < NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+    return 1.0 if error == 0 else 2 * NormalDist().cdf(-abs(a / n - b / m) / error)
 
 
 def _counts(record: Record, key: str) -> tuple[int, int] | None:

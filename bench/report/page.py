@@ -2,6 +2,7 @@
 
 from html import escape
 
+from bench.report.ranks import RankSummary
 from bench.report.table import Row, SectionTable, Table
 
 STYLE = """
@@ -29,7 +30,7 @@ ul { font-size: .85rem; color: var(--faint); padding-left: 1.2rem; }
 
 def html(table: Table) -> str:
     """The whole page."""
-    sections = "\n".join(map(_section, table.sections))
+    sections = "\n".join([*map(_section, table.sections), *map(_ranks, table.ranks)])
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -65,6 +66,29 @@ def _section(section: SectionTable) -> str:
 <dl>
 {facts}
 </dl>
+<ul>
+{notes}
+</ul>
+</section>"""
+
+
+def _ranks(summary: RankSummary) -> str:
+    head = "".join(f'<th scope="col">{escape(title)}</th>' for title in summary.headers())
+    rows = "\n".join(
+        f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>'
+        for name, *cells in summary.rows()
+    )
+    notes = "\n".join(f"<li>{escape(note)}</li>" for note in summary.notes())
+    return f"""<section>
+<h2>Ranks over tasks · {escape(summary.title)}</h2>
+<div class="wide">
+<table>
+<thead><tr>{head}</tr></thead>
+<tbody>
+{rows}
+</tbody>
+</table>
+</div>
 <ul>
 {notes}
 </ul>

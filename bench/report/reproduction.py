@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.records.schema import Environment, Record, Scores
 from bench.records.store import STEPS, read_lines
-from bench.report.facts import Difference, differences, environment
+from bench.report.differences import Difference, differences, environment
 from bench.report.sections import Stored
 
 TOLERANCE = 0.02  # relative

@@ -1,30 +1,24 @@
 """Sort records into sections of like things, and within a section into groups that differ in the seed alone.
 
-Records are alike if model, task, budget, way of measuring, hardware, versions and data are equal. A run that
-failed early lacks some of these facts; it joins the newest section that none of those it has contradicts.
+Records are alike if model, task, budget, way of measuring, hardware, versions, data and origin are equal. A run that
+failed early lacks some of these facts; it joins the newest section that none of those it has contradicts. On request
+some facts may differ within a section, whose rows are then named by what differs.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any
 
+from bench.records.keys import natural
 from bench.records.schema import Record, Status
-from bench.report import imported
+from bench.report.facts import BASE, HEADINGS, LIBRARIES, MIXABLE, Facts, Known, Stored, budget, compatible
+from bench.report.labels import label
 
-BASE = "base"
-LIBRARIES = ("torch", "transformers", "peft", "trl")
-HEADINGS = ("model", "task", "hardware", "budget")
+__all__ = ["BASE", "HEADINGS", "LIBRARIES", "MIXABLE", "Group", "Section", "Stored", "split"]
+
 SAME_BASE = ("model", "task", "hardware", "data")  # what a base must share with a section to be its first row
-
-
-class Stored(NamedTuple):
-    """A record and, where known, the folder it lies in, which holds the per-example outcomes."""
-
-    record: Record
-    folder: Path | None = None
 
 
 @dataclass
@@ -33,33 +27,34 @@ class Group:
 
     runs: list[Stored]
     label: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)  # of its first run
 
-    @property
+    @cached_property
     def records(self) -> list[Record]:
         """The records in order of seed."""
         return [run.record for run in self.runs]
 
-    @property
+    @cached_property
     def ok(self) -> list[Stored]:
         """The runs that succeeded."""
         return [run for run in self.runs if run.record.status is Status.OK]
 
-    @property
+    @cached_property
     def measured(self) -> list[Stored]:
         """The runs to average: those that succeeded, or, if none did, all, for what they reached."""
         return self.ok or self.runs
 
-    @property
+    @cached_property
     def base(self) -> bool:
         """Whether this is the untouched model."""
         return self.runs[0].record.method == BASE
 
-    @property
+    @cached_property
     def imported(self) -> bool:
         """Whether others measured it."""
         return self.runs[0].record.source is not None
 
-    @property
+    @cached_property
     def status(self) -> str:
         """`ok`, `oom`, or counts where the runs ended differently."""
         counts = Counter(run.record.status for run in self.runs)
@@ -67,7 +62,7 @@ class Group:
             return str(next(iter(counts)))
         return ", ".join(f"{counts[status]} {status}" for status in Status if status in counts)
 
-    @property
+    @cached_property
     def reason(self) -> str:
         """Where and why the first failed run stopped, shortened; empty if none failed."""
         failed = next((r for r in self.records if r.status is not Status.OK), None)
@@ -85,144 +80,136 @@ class Section:
     facts: dict[str, Any]
     groups: list[Group] = field(default_factory=list)
     duplicates: int = 0  # older records of a configuration and seed that is here already
+    mixed: dict[str, list[str]] = field(default_factory=dict)  # what differs on request: name in --mix, its values
 
     @property
     def records(self) -> list[Record]:
         """All records of all groups."""
         return [record for group in self.groups for record in group.records]
 
-    def heading(self, key: str) -> str:
-        """The section's model, task, hardware or budget in a few words."""
+    def heading(self, key: str, group: Group | None = None) -> str:
+        """The model, task, hardware, budget, or other key that sections are split by, of the section in a few words.
+
+        With a `group`, of that, which may differ from others in what is mixed.
+        """
+        if key not in HEADINGS:
+            return str(self.facts["by"].get(key, ""))  # a base alone has none
+        if group is None and key in self.mixed:
+            return f"mixed {key}"
+        known = self.facts if group is None or key not in self.mixed else group.facts
         if key == "hardware":
-            return self.facts["hardware"] or "unknown hardware"
+            return known["hardware"] or "unknown hardware"
         if key == "budget":
-            return budget(self.facts["budget"])
-        return str(getattr(self.records[0], key))
+            return budget(known["budget"])
+        return str(getattr((group or self.groups[0]).runs[0].record, key))
 
 
-def split(runs: Iterable[Stored], by: Sequence[str] = ()) -> list[Section]:
-    """All sections, ordered by the headings named in `by`, then by the others, then by age."""
+@dataclass
+class _Draft:
+    """A section in the making."""
+
+    known: Known
+    runs: list[Stored]
+
+
+def split(runs: Iterable[Stored], by: Sequence[str] = (), mix: Sequence[str] = ()) -> list[Section]:
+    """All sections, ordered by the keys in `by`, then by the other headings, then by age.
+
+    Args:
+        runs: in any order.
+        by: headings, or other keys of records, whose values then have sections of their own.
+        mix: names in `MIXABLE` of what may differ within a section.
+    """
+    facts = Facts(by, mix)
     runs = sorted(runs, key=lambda run: run.record.started_at)
-    methods = [run for run in runs if run.record.method != BASE]
-    bases = [run for run in runs if run.record.method == BASE]
-    members = _gather(methods)
-    lonely = [run for run in bases if not any(_shares(facts(run), known) for known, _ in members)]
-    made = [_section(known, _with_base(known, found, bases)) for known, found in members]
-    made += [_section(known, found) for known, found in _gather(lonely)]
+    drafts = _gather([run for run in runs if run.record.method != BASE], facts)
+    bases: dict[str, list[Stored]] = {}
+    for run in runs:
+        if run.record.method == BASE:
+            bases.setdefault(facts.of(run).place, []).append(run)
+    lonely = dict.fromkeys(id(run.record) for each in bases.values() for run in each)
+    for draft in drafts:
+        fitting = [run for run in bases.get(draft.known.place, ()) if _shares(facts.of(run), draft.known)]
+        for run in fitting:
+            lonely.pop(id(run.record), None)
+        draft.runs = _chosen_bases(draft, fitting, facts) + draft.runs
+    drafts += _gather([run for each in bases.values() for run in each if id(run.record) in lonely], facts)
     order = (*by, *(key for key in HEADINGS if key not in by))
-    return sorted(made, key=lambda section: [section.heading(key) for key in order])
+    made = [_section(draft, facts, mix) for draft in drafts]
+    return sorted(made, key=lambda section: [natural(section.heading(key)) for key in order])
 
 
-def facts(run: Stored) -> dict[str, Any]:
-    """What must be equal for two runs to be compared; None where the record does not say."""
-    record, environment = run.record, run.record.environment
-    known = {key: record.config.get(key) for key in ("model", "task", "budget", "measure")}
-    if record.method == BASE:
-        known["budget"] = None  # it is not trained
-    known |= {key: known[key] or {"name": getattr(record, key)} for key in ("model", "task")}
-    known |= dict.fromkeys(("hardware", "device", "device_name", "threads", "libraries"))
-    if environment is not None:
-        known |= {key: getattr(environment, key) for key in ("hardware", "device", "device_name", "threads")}
-        known["libraries"] = {name: environment.libraries.get(name) for name in LIBRARIES}
-    elif run.folder is not None:
-        known["hardware"] = run.folder.parent.name
-    known["data"] = record.data.fingerprint if record.data else None
-    known["tunebench_version"] = record.tunebench_version or None
-    known["schema_version"] = record.schema_version
-    return known | imported.facts(record)
-
-
-def budget(settings: dict[str, Any] | None) -> str:
-    """A budget in words, such as `short (300 steps)`."""
-    if not settings:
-        return "no budget"
-    limits = [f"{settings[key]:g} {key}" for key in ("steps", "tokens", "epochs", "seconds") if settings.get(key)]
-    name = settings.get("name", "")
-    return f"{name} ({', '.join(limits)})" if name and limits else name or ", ".join(limits)
-
-
-def _gather(runs: list[Stored]) -> list[tuple[dict[str, Any], list[Stored]]]:
+def _gather(runs: list[Stored], facts: Facts) -> list[_Draft]:
     """Runs with equal facts together; those that lack some go to the newest section that fits."""
-    whole: dict[str, tuple[dict[str, Any], list[Stored]]] = {}
+    whole: dict[str, _Draft] = {}
     partial = []
     for run in runs:
-        known = facts(run)
-        if None in (known["libraries"], known["data"], known["tunebench_version"]):
-            partial.append((known, run))
+        known = facts.of(run)
+        if not known.whole:
+            partial.append(run)
+        elif known.key in whole:
+            whole[known.key].runs.append(run)
         else:
-            whole.setdefault(json.dumps(known, sort_keys=True), (known, []))[1].append(run)
-    sections = list(whole.values())
-    for known, run in partial:
-        fitting = next((s for s in reversed(sections) if _compatible(known, s[0], known)), None)
+            whole[known.key] = _Draft(_own_copy(known), [run])
+    drafts = list(whole.values())
+    places: dict[str, list[_Draft]] = {}
+    for draft in drafts:
+        places.setdefault(draft.known.place, []).append(draft)
+    for run in partial:
+        known = facts.of(run)
+        here = places.setdefault(known.place, [])
+        fitting = next((d for d in reversed(here) if compatible(known.alike, d.known.alike, known.alike)), None)
         if fitting is None:
-            sections.append((known, [run]))
+            here.append(_Draft(_own_copy(known), [run]))
+            drafts.append(here[-1])
         else:
-            fitting[1].append(run)
-            fitting[0].update({key: value for key, value in known.items() if fitting[0][key] is None})
-    return sections
+            fitting.runs.append(run)
+            for mine, its in ((fitting.known.facts, known.facts), (fitting.known.alike, known.alike)):
+                mine |= {key: value for key, value in its.items() if mine[key] is None}
+    return drafts
 
 
-def _compatible(one: dict[str, Any], other: dict[str, Any], keys: Iterable[str]) -> bool:
-    return all(one[key] == other[key] or one[key] is None or other[key] is None for key in keys)
+def _own_copy(known: Known) -> Known:
+    """Facts that a section may add to, for `known` belongs to all runs that share it."""
+    return Known(dict(known.facts), dict(known.alike), known.key, known.place, known.variant)
 
 
-def _shares(base: dict[str, Any], section: dict[str, Any]) -> bool:
-    return _compatible(base, section, SAME_BASE)
+def _shares(base: Known, section: Known) -> bool:
+    return compatible(base.alike, section.alike, [key for key in SAME_BASE if key in section.alike])
 
 
-def _with_base(known: dict[str, Any], found: list[Stored], bases: list[Stored]) -> list[Stored]:
-    """The section's runs with its base: of several, the one with most facts in common, then the newest."""
-    fitting = [run for run in bases if _shares(facts(run), known)]
-    if not fitting:
-        return found
-    return [max(fitting, key=lambda run: _closeness(facts(run), known)), *found]
+def _chosen_bases(draft: _Draft, fitting: list[Stored], facts: Facts) -> list[Stored]:
+    """The base of a section: of several, the one with most facts in common, then the newest.
 
-
-def _closeness(base: dict[str, Any], section: dict[str, Any]) -> int:
-    return sum(base[key] == section[key] for key in section if key != "budget")
-
-
-def _section(known: dict[str, Any], found: list[Stored]) -> Section:
-    groups: dict[tuple[str, str], dict[int, Stored]] = {}
-    for run in found:  # the oldest first, so that the newest of equals stays
-        groups.setdefault((run.record.method, run.record.group), {})[run.record.seed] = run
-    section = Section(known, [Group([runs[seed] for seed in sorted(runs)]) for runs in groups.values()])
-    section.duplicates = len(found) - len(section.records)
-    _label(section.groups)
-    return section
-
-
-def _label(groups: list[Group]) -> None:
-    """Name each group by its method, and by the settings that tell it from others.
-
-    Settings of the method are named among groups of one title, those of the training loop wherever they differ.
+    Where a model, task or hardware is mixed, there is one for each that the section's runs have.
     """
-    for group in groups:
-        group.label = imported.label(group.records[0]) if group.imported else ""
-    groups = [group for group in groups if not group.imported]
-    settings = {id(group): _flat(group.records[0].config) for group in groups}
-    others = [group for group in groups if not group.base]
-    for group in groups:
-        twins = [g for g in groups if g.records[0].method == group.records[0].method]
-        names = [] if group.base else _differing([settings[id(g)] for g in others], "train.")
-        names += _differing([settings[id(g)] for g in twins], "method.")
-        shown = [f"{name}={_shown(settings[id(group)].get(name))}" for name in names]
-        if len(twins) > 1 and not names:
-            shown = [group.records[0].group]
-        group.label = group.records[0].method + (f" ({', '.join(shown)})" if shown else "")
+    occurring = {_base_facts(facts.of(run)) for run in draft.runs}
+    chosen: dict[str, list[Stored]] = {}
+    for run in reversed(fitting):
+        chosen.setdefault(_base_facts(facts.of(run)), []).append(run)
+    several = len(occurring) > 1
+
+    def closeness(run: Stored) -> int:
+        base = facts.of(run).facts
+        return sum(base[key] == draft.known.facts[key] for key in base if key != "budget")
+
+    return [max(runs, key=closeness) for variant, runs in chosen.items() if not several or variant in occurring]
 
 
-def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in settings.items():
-        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return found
+def _base_facts(known: Known) -> str:
+    """The facts that a base would share with a run, as far as they may differ within the section."""
+    return repr([(key, known.facts[key]) for key in SAME_BASE if key not in known.alike])
 
 
-def _differing(settings: list[dict[str, Any]], prefix: str) -> list[str]:
-    keys = sorted({key for each in settings for key in each if key.startswith(prefix)})
-    return [key for key in keys if any(each.get(key) != settings[0].get(key) for each in settings)]
-
-
-def _shown(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _section(draft: _Draft, facts: Facts, mix: Sequence[str]) -> Section:
+    groups: dict[tuple[str, str, str], dict[int, Stored]] = {}
+    for run in draft.runs:  # the oldest first, so that the newest of equals stays
+        record = run.record
+        groups.setdefault((record.method, record.group, facts.of(run).variant), {})[record.seed] = run
+    section = Section(draft.known.facts)
+    for runs in groups.values():
+        members = [runs[seed] for seed in sorted(runs)]
+        section.groups.append(Group(members, facts=facts.of(members[0]).facts))
+    section.duplicates = len(draft.runs) - sum(len(group.runs) for group in section.groups)
+    section.mixed = label(section.groups, mix)
+    return section

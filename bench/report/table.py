@@ -5,37 +5,27 @@ The table is data; `bench.report.formats` and `bench.report.terminal` write it d
 
 import difflib
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean
+from typing import TYPE_CHECKING
 
 from bench.records.schema import Record
 from bench.report.captions import caption, notes
 from bench.report.cells import Cell
-from bench.report.columns import Column, Value, columns
+from bench.report.columns import Column, columns
+from bench.report.marks import FRONT, Goal, front_notes, goals, mark_best, mark_front, mark_intervals
+from bench.report.memo import Memo
 from bench.report.outcomes import Outcomes
-from bench.report.sections import HEADINGS, Group, Section, Stored, split
-from bench.report.statistics import mean_interval
+from bench.report.rows import Row, make_row
+from bench.report.sections import HEADINGS, Section, Stored, split
+from bench.report.selection import check_by, check_mix
+from bench.report.tuned import TRIALS, Trials, check_criterion, tune, tuning_notes
 
-DISTURBED_CORES = 0.2  # of a CPU that others kept busy: from here on a timing is not to be trusted
+if TYPE_CHECKING:
+    from bench.report.ranks import RankSummary
 
-
-@dataclass
-class Row:
-    """One configuration, over its seeds."""
-
-    group: Group
-    cells: dict[str, Cell]  # by the column's key
-    label: str
-    seeds: int  # runs that the values are averaged over
-    status: str
-    reason: str
-
-    @property
-    def outcome(self) -> str:
-        """Status with, after a failure, phase and reason."""
-        return f"{self.status}: {self.reason}" if self.reason else self.status
+__all__ = ["Row", "SectionTable", "Table", "build"]
 
 
 @dataclass
@@ -49,6 +39,7 @@ class SectionTable:
     rows: list[Row]
     caption: dict[str, str]
     notes: list[str]
+    trials: list[Trials] = field(default_factory=list)  # of a tuned comparison: for each method
 
 
 @dataclass
@@ -56,6 +47,15 @@ class Table:
     """A whole table."""
 
     sections: list[SectionTable]
+    ranks: list["RankSummary"] = field(default_factory=list)  # where they were asked for
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    by: Sequence[str]
+    select: Sequence[str] | None
+    tuned: str | None
+    pareto: Sequence[Goal]
 
 
 def build(
@@ -63,71 +63,93 @@ def build(
     folders: Sequence[Path | None] | None = None,
     by: Sequence[str] = (),
     select: Sequence[str] | None = None,
+    *,
+    mix: Sequence[str] = (),
+    tuned: str | None = None,
+    pareto: Sequence[str] = (),
+    ranks: str | None = None,
 ) -> Table:
     """The table of `records`.
 
     Args:
         records: in any order.
         folders: where each record lies, in the same order; without them there are no tests on single examples.
-        by: headings (model, task, hardware, budget) to order the sections by.
-        select: keys of the columns to show, in this order; None: the usual ones that hold anything.
+        by: headings (model, task, hardware, budget) to order the sections by, and other keys of the records, by
+            whose values they are split.
+        select: keys of the columns to show, in this order, and other keys of the records; None: the usual columns
+            that hold anything.
+        mix: names in `bench.report.sections.MIXABLE` of what may differ within a section.
+        tuned: of each method only the configuration that is best on validation by this metric; empty: the task's
+            main one; None: all configurations.
+        pareto: keys of columns, two or more, whose Pareto front is to be marked; see `bench.report.marks.goals`.
+        ranks: summarise the ranks over tasks by this metric; empty: each task's main one; None: no ranks.
 
     Raises:
-        ValueError: a name in `by` or `select` that does not exist; the message offers a near one.
+        ValueError: a name that does not exist (the message offers a near one), or ranks that cannot be had.
     """
-    for name in by:
-        _known(name, HEADINGS, "--by takes")
-    _check_columns(columns(records), select)
     stored = [Stored(r, f) for r, f in zip(records, folders or [None] * len(records), strict=True)]
-    outcomes = Outcomes()
-    return Table([_section(section, by, select, outcomes) for section in split(stored, by)])
+    check_by(by, stored)
+    check_mix(mix)
+    every = columns(records, select or ())
+    extra = (*([TRIALS] if tuned is not None else []), *([FRONT] if pareto else []))
+    _check_columns((*every, *extra), select)
+    wanted = _Wanted(by, select, tuned, goals(pareto, every) if pareto else ())
+    sections = split(stored, by, mix)
+    if tuned is not None:
+        check_criterion(tuned, sections)
+    outcomes = Outcomes(Memo.of_user())
+    table = Table([_section(section, wanted, outcomes) for section in sections])
+    outcomes.save()
+    if ranks is not None:
+        from bench.report.ranks import summaries
+
+        table.ranks = summaries(table, ranks)
+    return table
 
 
-def _section(section: Section, by: Sequence[str], select: Sequence[str] | None, outcomes: Outcomes) -> SectionTable:
-    found = columns(section.records)
-    rows = sorted((_row(group, found, outcomes) for group in section.groups), key=_order)
+def _section(section: Section, wanted: _Wanted, outcomes: Outcomes) -> SectionTable:
+    trials: list[Trials] = []
+    if wanted.tuned is not None:
+        section, trials = tune(section, wanted.tuned)
+    found = columns(section.records, wanted.select or ())
+    rows = sorted((make_row(group, found) for group in section.groups), key=_order)
+    own = [row for row in rows if not row.group.imported]  # beside own rows imported ones are never marked
     for column in found:
+        if column.outcome:
+            mark_intervals(rows, column, outcomes)
         if column.better:
-            _mark_best(rows, column, outcomes)
+            mark_best(own or rows, column, outcomes)
+    found += _add_extra(rows, trials, wanted, found)
     used = {key for row in rows for key, cell in row.cells.items() if cell.value is not None}
     shown = tuple(c for c in found if c.shown and c.key in used)
-    if select is not None:
-        shown = tuple(c for key in select for c in found if c.key == key)
-    headings = [section.heading(key) for key in (*by, *(key for key in HEADINGS if key not in by))]
-    cells = [row.cells[column.key] for row in rows for column in shown]
-    said = notes(section, [cell for cell in cells if cell.value is not None], outcomes.damaged)
-    return SectionTable(" · ".join(headings), section, found, shown, rows, caption(section), said)
+    if wanted.select is not None:
+        shown = tuple(c for key in wanted.select for c in found if c.key == key)
+    headings = [section.heading(key) for key in (*wanted.by, *(key for key in HEADINGS if key not in wanted.by))]
+    cells = [cell for row in rows for column in shown if (cell := row.cells[column.key]).value is not None]
+    said = [*tuning_notes(trials), *notes(section, cells, outcomes.damaged)]
+    said += front_notes(wanted.pareto)
+    return SectionTable(" · ".join(filter(None, headings)), section, found, shown, rows, caption(section), said, trials)
 
 
-def _row(group: Group, found: Iterable[Column], outcomes: Outcomes) -> Row:
-    cells = {column.key: _cell(group, column, outcomes) for column in found}
-    return Row(group, cells, group.label, len(group.ok), group.status, group.reason)
-
-
-def _cell(group: Group, column: Column, outcomes: Outcomes) -> Cell:
-    records = [run.record for run in group.measured]
-    values = _values(records, column.value)
-    cell = Cell(column)
-    if not values and column.fallback is not None:
-        values = _values(records, column.fallback)
-        cell.fallback = bool(values)
-    if not values:
-        return cell
-    cell.value = fmean(values)
-    if not column.exact:
-        cell.interval = mean_interval(values)
-        if len(values) == 1 and not cell.fallback:
-            cell.interval = outcomes.interval(group, column)
-            cell.over_examples = cell.interval is not None
-    if column.kind in ("throughput", "timing"):
-        cell.disturbed = any(
-            r.training is not None and (r.training.foreign_cpu_cores or 0) > DISTURBED_CORES for r in records
-        )
-    return cell
-
-
-def _values(records: Iterable[Record], read: Value) -> list[float]:
-    return [value for value in map(read, records) if value is not None]
+def _add_extra(
+    rows: Sequence[Row], trials: Sequence[Trials], wanted: _Wanted, found: Sequence[Column]
+) -> tuple[Column, ...]:
+    """The columns that say of a row how it stands among others: the trials that it was picked from, its front."""
+    extra: tuple[Column, ...] = ()
+    if wanted.tuned is not None:
+        counts = {each.method: each.count for each in trials}
+        for row in rows:
+            row.trials = counts.get(row.group.records[0].method)
+            row.cells[TRIALS.key] = Cell(TRIALS, row.trials)
+        extra += (TRIALS,)
+    if wanted.pareto:
+        here = {column.key for column in found}
+        if all(goal.column.key in here for goal in wanted.pareto):
+            mark_front(rows, wanted.pareto)
+        for row in rows:
+            row.cells[FRONT.key] = Cell(FRONT, row.front)
+        extra += (FRONT,)
+    return extra
 
 
 def _order(row: Row) -> tuple[int, int, float, str]:
@@ -135,31 +157,6 @@ def _order(row: Row) -> tuple[int, int, float, str]:
     failed = not row.group.ok
     loss = row.cells["validation_loss_nats"].value
     return failed, not row.group.base, math.inf if loss is None or math.isnan(loss) else loss, row.label
-
-
-def _mark_best(rows: Iterable[Row], column: Column, outcomes: Outcomes) -> None:
-    """Mark the best value of a column and those tied with it.
-
-    The base takes part in quality, never in costs; a validation metric is not compared with test metrics.
-    """
-    own = any(not row.group.imported for row in rows)  # beside own rows imported ones are never marked
-    rows = [row for row in rows if not (own and row.group.imported)]
-    cells = [(row, row.cells[column.key]) for row in rows if row.group.ok and (column.quality or not row.group.base)]
-    on_test = any(cell.value is not None and not cell.fallback for _, cell in cells)
-    rivals = [
-        (cell.value, row)
-        for row, cell in cells
-        if cell.value is not None and math.isfinite(cell.value) and not (on_test and cell.fallback)
-    ]
-    goal, best = max(rivals, key=lambda rival: column.better * rival[0], default=(0.0, None))
-    if best is None or all(math.isclose(value, goal) for value, _ in rivals):
-        return  # nothing to tell apart
-    for value, row in rivals:
-        cell = row.cells[column.key]
-        if math.isclose(value, goal):  # averages of equal numbers differ in their last bits
-            cell.best = True
-        elif column.quality and not cell.fallback:
-            cell.tied = outcomes.tied(best.group, row.group, column) is True
 
 
 def _check_columns(found: Sequence[Column], select: Sequence[str] | None) -> None:
@@ -172,6 +169,4 @@ def _known(name: str, names: Sequence[str], complaint: str) -> None:
         return
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    if complaint.startswith("--by"):
-        raise ValueError(f"{complaint} {', '.join(names)}, got {name!r}{hint}")
     raise ValueError(f"{complaint} {name!r}{hint or '; there are: ' + ', '.join(names)}")

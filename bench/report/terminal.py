@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table as RichTable
 
+    from bench.report.ranks import RankSummary
+
 WIDTH = 120  # where the width is unknown, as in a pipe
 PADDING = 2  # blanks between two columns
 
@@ -52,7 +54,6 @@ def make_console() -> "Console":
 
 def show(table: Table, console: "Console") -> None:
     """Print every section of `table` with its caption and notes."""
-    from rich.padding import Padding
     from rich.text import Text
 
     for number, section in enumerate(table.sections):
@@ -68,8 +69,19 @@ def show(table: Table, console: "Console") -> None:
         if left_out:
             names = ", ".join(column.key for column in left_out)
             notes.append(f"Left out for want of width: {names}. A wider terminal, --columns or --format md shows them.")
-        for note in notes:
-            console.print(Padding(Text(note, style="dim"), (0, 0, 0, 2)))
+        _show_notes(notes, console)
+    for summary in table.ranks:
+        console.print("", Text(f"Ranks over tasks · {summary.title}", style="bold"), sep="\n")
+        console.print(_rank_table(summary))
+        _show_notes(summary.notes(), console)
+
+
+def _show_notes(notes: Sequence[str], console: "Console") -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    for note in notes:
+        console.print(Padding(Text(note, style="dim"), (0, 0, 0, 2)))
 
 
 def blocks(section: SectionTable, console: "Console") -> list[list[Column]]:
@@ -113,6 +125,19 @@ def _text(row: Row, column: Column) -> str:
 def _header(column: Column) -> str:
     """Title and unit in lines as short as the words allow."""
     return "\n".join([*column.title.split(), *([column.unit] if column.unit else [])])
+
+
+def _rank_table(summary: "RankSummary") -> "RichTable":
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    made = RichTable(box=box.SIMPLE_HEAD, padding=(0, PADDING, 0, 0), pad_edge=False, show_edge=False)
+    for place, title in enumerate(summary.headers()):
+        made.add_column(Text(title), justify="right" if place else "left", overflow="fold")
+    for row in summary.rows():
+        made.add_row(*map(Text, row))
+    return made
 
 
 def _rich_table(section: SectionTable, columns: list[Column], width: int, ends: bool) -> "RichTable":

@@ -10,7 +10,7 @@ import pytest
 
 from bench.records.schema import Record, Status
 from bench.records.store import append_line
-from bench.report.facts import Difference
+from bench.report.differences import Difference
 from bench.report.reproduction import Reproduction, judge
 from bench.report.sections import Stored
 

@@ -1,29 +1,66 @@
-"""The statistics against scipy, against simulation, and at their edges."""
+"""The statistics against values worked out by hand, against scipy, and at their edges."""
 
+import itertools
 import math
-import random
 from statistics import fmean
 
+import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 
-from bench.report.statistics import (
-    BOOTSTRAP_EXAMPLES,
-    Interval,
-    mcnemar,
-    mean_interval,
-    paired_bootstrap,
-    same_mean,
-    same_over_seeds,
-    t_quantile,
-    wilson,
-)
+from bench.report.statistics import Interval, mean_interval, wilson
+from bench.report.statistics.bootstrap import FEWEST, MOST, RESAMPLES, bootstrap
+from bench.report.statistics.distributions import f_tail, incomplete_beta, range_quantile, t_quantile, t_tail
+from bench.report.statistics.pareto import dominators, front, layers
+from bench.report.statistics.ranks import critical_difference, friedman, ranking, ranks
+from bench.report.statistics.scores import pscp
+from bench.report.statistics.tests import crossed, holm, holm_against_best, mcnemar, paired_p_values, paired_t
+
+DEGREES = [1, 2, 3, 4, 5, 9, 10, 11, 29, 100, 999, 2.7, 13.4]
 
 
-@pytest.mark.parametrize("degrees", [1, 2, 3, 4, 5, 9, 10, 29, 100, 999])
-def test_t_quantile_equals_scipys(degrees: int) -> None:
+@pytest.mark.parametrize("degrees", DEGREES)
+def test_student_equals_scipys(degrees: float) -> None:
     for probability in (0.6, 0.9, 0.95, 0.975, 0.995, 0.9995):
         assert t_quantile(probability, degrees) == pytest.approx(stats.t.ppf(probability, degrees), rel=1e-9)
+    for t in (0.0, 0.3, -1.5, 4.0, 20.0):
+        assert t_tail(t, degrees) == pytest.approx(2 * stats.t.sf(abs(t), degrees), rel=1e-8, abs=1e-14)
+    assert t_tail(math.inf, degrees) == 0
+
+
+def test_student_with_one_and_two_degrees_by_hand() -> None:
+    # One degree is Cauchy's distribution: P(|T| >= 1) = 1 - 2/pi * arctan(1) = 1/2.
+    assert t_tail(1, 1) == pytest.approx(0.5)
+    # Two degrees: P(|T| >= t) = 1 - t / sqrt(2 + t^2); for t = sqrt(2) this is 1 - 1/sqrt(2).
+    assert t_tail(math.sqrt(2), 2) == pytest.approx(1 - 1 / math.sqrt(2))
+
+
+@pytest.mark.parametrize(("a", "b"), [(0.5, 0.5), (1, 3), (2.5, 0.5), (30, 4), (400, 0.5), (50_000, 0.5)])
+def test_incomplete_beta_equals_scipys(a: float, b: float) -> None:
+    for x in (0.0, 1e-6, 0.2, 0.5, 0.9, 0.9999, 1.0):
+        assert incomplete_beta(a, b, x) == pytest.approx(special.betainc(a, b, x), rel=1e-8, abs=1e-14)
+
+
+def test_f_equals_scipys() -> None:
+    for value, first, second in ((0.0, 3, 9), (1.2, 3, 9), (4.5, 7, 70), (60, 2, 4)):
+        assert f_tail(value, first, second) == pytest.approx(stats.f.sf(value, first, second), rel=1e-9)
+    assert f_tail(math.inf, 2, 4) == 0
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 10, 30])
+def test_range_quantile_equals_scipys(count: int) -> None:
+    expected = stats.studentized_range.ppf(0.95, count, math.inf)
+    assert range_quantile(0.95, count) == pytest.approx(expected, abs=1e-6)
+
+
+def test_range_of_two_normals_by_hand() -> None:
+    # The difference of two standard normals has standard deviation sqrt(2), so the quantile is sqrt(2) * 1.959964.
+    assert range_quantile(0.95, 2) == pytest.approx(math.sqrt(2) * 1.959964, abs=1e-6)
+
+
+def test_mean_interval_by_hand() -> None:
+    # Mean 2, standard deviation 1, error 1/sqrt(3); t with two degrees at 97.5% is 4.302653, over sqrt(3) 2.484138.
+    assert mean_interval([1, 2, 3]) == pytest.approx((2 - 2.484138, 2 + 2.484138), abs=1e-5)
 
 
 def test_mean_interval_equals_scipys() -> None:
@@ -37,13 +74,9 @@ def test_what_has_no_spread_has_no_interval(values: list[float]) -> None:
     assert mean_interval(values) is None
 
 
-@pytest.mark.parametrize("size", [2, 3, 5])
-def test_mean_interval_covers_the_truth_95_times_in_100(size: int) -> None:
-    generator = random.Random(size)
-    samples = [[generator.gauss(3, 2) for _ in range(size)] for _ in range(2000)]
-    intervals = [mean_interval(sample) for sample in samples]
-    covered = fmean(i is not None and i.low <= 3 <= i.high for i in intervals)
-    assert covered == pytest.approx(0.95, abs=0.015)
+def test_wilson_by_hand() -> None:
+    # z^2 = 3.841459. No success in 10: from 0 to z^2 / (10 + z^2) = 3.841459 / 13.841459.
+    assert wilson(0, 10) == pytest.approx((0, 3.841459 / 13.841459))
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 10), (10, 10), (7, 10), (311, 500), (1, 1)])
@@ -52,60 +85,227 @@ def test_wilson_equals_scipys(successes: int, trials: int) -> None:
     assert wilson(successes, trials) == pytest.approx((expected.low, expected.high))
 
 
-def test_wilson_covers_the_truth_about_95_times_in_100() -> None:
-    generator = random.Random(0)
-    intervals = [wilson(sum(generator.random() < 0.3 for _ in range(60)), 60) for _ in range(3000)]
-    assert fmean(i.low <= 0.3 <= i.high for i in intervals) == pytest.approx(0.95, abs=0.02)
-
-
-@pytest.mark.parametrize(("only_first", "only_second"), [(0, 0), (5, 10), (1, 9), (0, 6), (40, 70)])
-def test_mcnemar_is_the_binomial_test_of_the_discordant(only_first: int, only_second: int) -> None:
-    first = [1] * only_first + [0] * only_second + [1, 0] * 20
-    second = [0] * only_first + [1] * only_second + [1, 0] * 20
-    discordant = only_first + only_second
-    expected = stats.binomtest(only_first, discordant).pvalue if discordant else 1.0
-    assert mcnemar(first, second) == pytest.approx(expected)
-
-
-def test_bootstrap_agrees_with_theory_and_repeats() -> None:
-    generator = random.Random(1)
-    differences = [generator.gauss(0.2, 1) for _ in range(400)]
-    found = paired_bootstrap(differences)
-    assert found == paired_bootstrap(differences)
-    half = 1.96 * stats.sem(differences)
-    assert found.low == pytest.approx(fmean(differences) - half, abs=0.15 * half)
-    assert found.high == pytest.approx(fmean(differences) + half, abs=0.15 * half)
-
-
-def test_bootstrap_covers_the_truth_about_95_times_in_100() -> None:
-    generator = random.Random(2)
-    intervals = [paired_bootstrap([generator.choice((-0.5, 0, 0, 1)) for _ in range(80)]) for _ in range(200)]
-    assert fmean(i.low <= 0.125 <= i.high for i in intervals) == pytest.approx(0.95, abs=0.04)
-
-
-def test_many_examples_take_the_normal_interval() -> None:
-    differences = [0.0, 1.0] * (BOOTSTRAP_EXAMPLES // 2 + 1)
-    half = 1.959964 * stats.sem(differences)
-    assert paired_bootstrap(differences) == pytest.approx((0.5 - half, 0.5 + half))
-
-
-def test_one_pair_tells_nothing() -> None:
-    assert paired_bootstrap([1.0]) == Interval(-math.inf, math.inf)
-
-
-def test_same_mean_of_outcomes_and_of_averages() -> None:
-    assert same_mean([1, 0, 1, 1], [1, 0, 0, 1])
-    assert not same_mean([1] * 40, [0] * 20 + [1] * 20)
-    assert same_mean([0.5, 1, 0, 0.5] * 10, [1, 0.5, 0.5, 0] * 10)
-    assert not same_mean([0.5, 1] * 20, [0, 0.5] * 20)
-    assert same_mean([0.5, 1], [0.5, 1])
-
-
-def test_same_over_seeds_needs_two_seeds() -> None:
-    assert same_over_seeds([0.5], [0.4]) is None
-    assert same_over_seeds([0.50, 0.52, 0.51], [0.51, 0.51, 0.52]) is True
-    assert same_over_seeds([0.50, 0.52, 0.51], [0.30, 0.32, 0.311]) is False
-
-
 def test_margin_is_the_larger_side() -> None:
     assert Interval(0.2, 0.5).margin(0.3) == pytest.approx(0.2)
+
+
+def test_mcnemar_by_hand() -> None:
+    # Nine examples only the second got right, one only the first: 2 * (1 + 10) / 2^10 = 22 / 1024.
+    assert mcnemar(1, 9) == pytest.approx(22 / 1024)
+    assert mcnemar(0, 0) == 1
+    assert mcnemar(5, 5) == 1
+
+
+@pytest.mark.parametrize(("only_first", "only_second"), [(5, 10), (1, 9), (0, 6), (40, 70), (900, 1000)])
+def test_mcnemar_is_the_binomial_test_of_the_discordant(only_first: int, only_second: int) -> None:
+    expected = stats.binomtest(only_first, only_first + only_second).pvalue
+    assert mcnemar(only_first, only_second) == pytest.approx(expected)
+
+
+def test_paired_t_by_hand() -> None:
+    # Mean 2, error 1/sqrt(3), t = 2 sqrt(3): with two degrees p = 1 - t / sqrt(2 + t^2) = 1 - sqrt(12/14).
+    assert paired_t([1, 2, 3]) == pytest.approx(1 - math.sqrt(12 / 14))
+    assert paired_t([0.5]) is None, "one seed allows no test"
+    assert paired_t([0.5, math.nan]) is None
+    assert paired_t([0, 0]) == 1
+    assert paired_t([0.25, 0.25]) == 0
+    values = [0.3, -0.1, 0.2, 0.5, 0.05]
+    assert paired_t(values) == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
+
+
+def test_bootstrap_equals_all_resamples() -> None:
+    """Of 20 outcomes, 19 zeros and a one, only the number of ones in a resample matters: it can be counted out."""
+    sample = np.array([0.0] * 19 + [1.0])
+    mean = 1 / 20
+    # With j ones the resample's mean is j/20, its standard error sqrt(j/20 * (1 - j/20) / 19), and that of the sample
+    # sqrt(19/400 / 19) = 1/20, so the observed ratio is 1. Ratios of j = 0 are infinite, of j = 1: 0, of j = 2:
+    # (1/20) / sqrt(0.1 * 0.9 / 19) = 0.727, of j = 3: 0.1 / sqrt(0.15 * 0.85 / 19) = 1.22, and so on upwards.
+    reached = 1 - sum(math.comb(20, j) * mean**j * (1 - mean) ** (20 - j) for j in (1, 2))
+    (found,) = bootstrap([sample])
+    assert found.p == pytest.approx(reached, abs=0.015)
+    # Resamples without a one are more than 5%, so no finite ratio is the 95% quantile: Student's interval stands in.
+    assert found.interval == mean_interval(sample.tolist())
+
+
+def test_bootstrap_agrees_with_student_on_plain_data_and_repeats() -> None:
+    samples = list(np.random.default_rng(1).normal(0.1, 1, (5, 400)))
+    found = bootstrap(samples)
+    assert found == bootstrap(samples)
+    (alone,) = bootstrap([samples[2]])
+    assert alone.interval == pytest.approx(found[2].interval, rel=1e-4), "a sample's company does not matter"
+    assert alone.p == pytest.approx(found[2].p, abs=3e-4)
+    for sample, each in zip(samples, found, strict=True):
+        expected = stats.ttest_1samp(sample, 0)
+        assert each.p == pytest.approx(expected.pvalue, abs=0.015)
+        assert each.interval == pytest.approx(tuple(expected.confidence_interval()), abs=0.01)
+
+
+@pytest.mark.parametrize("size", [FEWEST - 1, MOST + 1])
+def test_few_and_very_many_examples_take_student(size: int) -> None:
+    sample = np.random.default_rng(0).normal(0.02, 1, size)
+    (found,) = bootstrap([sample])
+    assert found.p == pytest.approx(stats.ttest_1samp(sample, 0).pvalue, rel=1e-6)
+    assert found.interval == mean_interval(sample.tolist())
+
+
+def test_a_p_value_below_all_resamples_is_not_limited_by_their_number() -> None:
+    (clear,) = bootstrap([np.random.default_rng(0).normal(1, 1, 200)])
+    assert clear.p < 1 / (RESAMPLES + 1) ** 2
+
+
+def test_bootstrap_of_constant_and_single_outcomes() -> None:
+    same, none, one = bootstrap([np.full(30, 0.5), np.zeros(30), np.ones(1)])
+    assert same.interval == (0.5, 0.5)
+    assert same.p == 0
+    assert none.p == 1
+    assert (one.interval, one.p) == (None, 1.0)
+
+
+def test_which_test_is_made() -> None:
+    right, wrong = np.ones((1, 40)), np.array([[0.0] * 20 + [1.0] * 20])
+    halves = np.array([[0.0, 0.5] * 20])
+    seeds = np.stack([right[0], wrong[0]])
+    found = paired_p_values([(right, wrong), (right, halves), (seeds, seeds - 0.25), (halves, halves)])
+    assert found[0] == mcnemar(20, 0)
+    assert found[1] == bootstrap([(right - halves)[0]])[0].p
+    assert found[2] == crossed(np.full((2, 40), 0.25)) == 0
+    assert found[3] == 1
+
+
+def test_crossed_by_hand() -> None:
+    # Two seeds (rows), three examples. Seed means 2 and 4, example means 1.5, 3, 4.5, grand mean 3.
+    values = np.array([[1.0, 2.0, 3.0], [2.0, 4.0, 6.0]])
+    # MS_seeds = 3 * ((2-3)^2 + (4-3)^2) / 1 = 6; MS_examples = 2 * (1.5^2 + 0 + 1.5^2) / 2 = 4.5. The rest is value
+    # - seed mean - example mean + grand mean = (0.5, 0, -0.5), (-0.5, 0, 0.5): squares 1, over 1 * 2 degrees: 0.5.
+    # Variance of the mean: (6 + 4.5 - 0.5) / 6; degrees 10^2 / (6^2/1 + 4.5^2/2 + 0.5^2/2) = 100 / 46.25.
+    joint = 2 * stats.t.sf(3 / math.sqrt(10 / 6), 100 / 46.25)
+    # Over the seeds alone: t = 3 / (sqrt(2) / sqrt(2)) = 3 with one degree.
+    assert crossed(values) == pytest.approx(max(joint, 2 * stats.t.sf(3, 1)))
+    assert joint < crossed(values) == pytest.approx(0.2048, abs=1e-4)
+    # With examples that matter more than the seeds, the joint test decides: seed means 2 and 2.2, examples far apart.
+    values = np.array([[-4.0, 2.0, 8.0], [-3.8, 2.2, 8.2]])
+    # MS_seeds = 3 * 2 * 0.1^2 = 0.06, MS_examples = 2 * (36 + 36) / 2 = 72, no rest.
+    expected = 2 * stats.t.sf(2.1 / math.sqrt(72.06 / 6), 72.06**2 / (0.06**2 + 72**2 / 2))
+    assert crossed(values) == pytest.approx(expected)
+
+
+def test_crossed_mean_squares_are_those_of_the_analysis_of_variance() -> None:
+    values = np.random.default_rng(0).normal(size=(4, 30)) + np.random.default_rng(1).normal(size=30) + 0.2
+    total = ((values - values.mean()) ** 2).sum()
+    seeds = 30 * ((values.mean(axis=1) - values.mean()) ** 2).sum()
+    examples = 4 * ((values.mean(axis=0) - values.mean()) ** 2).sum()
+    squares = seeds / 3, examples / 29, (total - seeds - examples) / 87
+    whole = max(squares[0] + squares[1] - squares[2], squares[0], squares[1])
+    degrees = whole**2 / (squares[0] ** 2 / 3 + squares[1] ** 2 / 29 + squares[2] ** 2 / 87)
+    joint = 2 * stats.t.sf(abs(values.mean()) / math.sqrt(whole / 120), degrees)
+    assert crossed(values) == pytest.approx(max(joint, stats.ttest_1samp(values.mean(axis=1), 0).pvalue))
+
+
+def test_crossed_with_one_example_is_the_test_over_seeds() -> None:
+    assert crossed(np.array([[1.0], [2.0], [3.0]])) == paired_t([1, 2, 3])
+
+
+def test_holm_by_hand() -> None:
+    # Sorted: 0.01 * 4, 0.02 * 3, 0.03 * 2 = 0.06, not below the one before, 0.5 * 1.
+    assert holm([0.02, 0.5, 0.01, 0.03]) == pytest.approx([0.06, 0.5, 0.04, 0.06])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_holm_against_the_best_counts_all_pairs_in_question() -> None:
+    # Three rows beside the best: six pairs, then three, then one. 0.004 * 6, 0.01 * 3 = 0.03, 0.2 * 1.
+    assert holm_against_best([0.01, 0.2, 0.004]) == pytest.approx([0.03, 0.2, 0.024])
+    assert holm_against_best([0.04]) == [0.04], "a single comparison needs no correction"
+
+
+def test_pareto_by_hand() -> None:
+    # Loss (less is better) and speed (more is better).
+    points = [(0.5, 10.0), (0.4, 8.0), (0.5, 9.0), (0.6, 12.0), (0.6, 8.0), (0.4, 8.0)]
+    assert front(points, [-1, 1]) == [True, True, False, True, False, True], "equal points do not beat each other"
+    assert layers(points, [-1, 1]) == [1, 1, 2, 1, 3, 1]
+    assert dominators(points, [-1, 1]) == [[], [], [0], [], [0, 1, 3, 5], []]
+    assert front([], [1, 1]) == []
+
+
+def test_pareto_equals_its_definition() -> None:
+    generator = np.random.default_rng(0)
+    points = generator.integers(0, 6, (80, 3)).astype(float).tolist()
+    directions = [1, -1, 1]
+    left, layer, expected = set(range(80)), 0, {}
+    while left:
+        layer += 1
+        signed = {i: [d * v for d, v in zip(directions, points[i], strict=True)] for i in left}
+        top = {
+            i
+            for i in left
+            if not any(
+                all(a >= b for a, b in zip(signed[j], signed[i], strict=True)) and signed[j] != signed[i] for j in left
+            )
+        }
+        expected |= dict.fromkeys(top, layer)
+        left -= top
+    assert layers(points, directions) == [expected[i] for i in range(80)]
+
+
+def test_pscp_by_hand() -> None:
+    # Half of 5e8 parameters: 1 / 1.5; 47 GB of 94: 1 / 1.5; 0.9 / 2.25 = 0.4.
+    assert pscp(0.9, 2.5e8, 47e9) == pytest.approx(0.4)
+    assert pscp(0.9, 0, 0) == 0.9
+
+
+def test_ranks_share_ties() -> None:
+    assert ranks([0.3, 0.1, 0.3, 0.2]) == [3.5, 1, 3.5, 2]
+    values = np.random.default_rng(0).integers(0, 4, 12).tolist()
+    assert ranks(values) == stats.rankdata(values).tolist()
+
+
+def test_friedman_by_hand() -> None:
+    # Three tasks rank three methods alike but for one exchange: sums 4, 5, 9, so averages 4/3, 5/3, 3.
+    table = [[1.0, 2.0, 3.0], [1.0, 2.0, 3.0], [2.0, 1.0, 3.0]]
+    # chi^2 = 12 * 3 / (3 * 4) * (16/9 + 25/9 + 9 - 3 * 4^2 / 4) = 3 * 14/9 = 14/3; F = 2 * 14/3 / (6 - 14/3) = 7,
+    # with 2 and 4 degrees, whose tail is (1 + 7 * 2/4)^-2 = 1 / 4.5^2.
+    assert friedman(table) == pytest.approx(1 / 4.5**2)
+    assert friedman([[1.5, 1.5], [1.5, 1.5]]) == 1
+    assert friedman([[1.0, 2.0], [1.0, 2.0]]) == 0
+
+
+def test_friedman_with_ties_equals_scipys() -> None:
+    values = np.random.default_rng(3).integers(0, 5, (7, 4))
+    chi_squared = stats.friedmanchisquare(*values.T).statistic
+    statistic = 6 * chi_squared / (7 * 3 - chi_squared)
+    assert friedman([ranks(row) for row in values.tolist()]) == pytest.approx(stats.f.sf(statistic, 3, 18))
+
+
+def test_critical_difference_is_demsars() -> None:
+    # Demsar 2006, section 3.2.3: four classifiers, 14 data sets: 2.569 * sqrt(4 * 5 / (6 * 14)) = 1.25.
+    assert critical_difference(4, 14) == pytest.approx(1.25, abs=0.005)
+    # Table 5(a), q at 0.05 for 2 to 10 classifiers.
+    table = [1.960, 2.343, 2.569, 2.728, 2.850, 2.949, 3.031, 3.102, 3.164]
+    found = [critical_difference(k, 1) / math.sqrt(k * (k + 1) / 6) for k in range(2, 11)]
+    assert found == pytest.approx(table, abs=0.0011)
+
+
+def test_ranking_orders_and_groups() -> None:
+    # Fourteen tasks with four methods: a always first, d always last, b and c exchange places half the time.
+    values = [[4.0, 3.0, 2.0, 1.0], [4.0, 2.0, 3.0, 1.0]] * 7
+    found = ranking(["a", "b", "c", "d"], values, [1] * 14)
+    assert found.methods == ("a", "b", "c", "d")
+    assert found.ranks == pytest.approx((1, 2.5, 2.5, 4))
+    assert found.groups == (("b", "c"),), "the critical difference is 1.25"
+    assert found.p < 1e-9
+    upside_down = ranking(["a", "b", "c", "d"], values, [-1] * 14)
+    assert upside_down.methods == ("d", "b", "c", "a")
+
+
+def test_groups_may_overlap_and_are_as_large_as_can_be() -> None:
+    # Two tasks part nobody: the critical difference of three methods is 2.343 * sqrt(12 / 12) = 2.34 > 2.
+    assert ranking(["a", "b", "c"], [[1, 2, 3]] * 2, [-1] * 2).groups == (("a", "b", "c"),)
+    # Four tasks: 2.344 * sqrt(12 / 24) = 1.66: a and c, two ranks apart, differ; their neighbours do not.
+    assert ranking(["a", "b", "c"], [[1, 2, 3]] * 4, [-1] * 4).groups == (("a", "b"), ("b", "c"))
+
+
+def test_every_order_of_rows_gives_the_same_correction() -> None:
+    p_values = [0.001, 0.01, 0.03, 0.2]
+    expected = dict(zip(p_values, holm_against_best(p_values), strict=True))
+    for order in itertools.permutations(p_values):
+        assert holm_against_best(order) == [expected[p] for p in order]

@@ -132,8 +132,12 @@ def test_where_keeps_some_and_their_base(
 @pytest.mark.parametrize(
     ("condition", "message"),
     [
-        ("metod=lora", "--where: no record has a key 'metod'; did you mean 'method'?"),
-        ("method", "--where takes KEY=VALUE, got 'method'"),
+        ("metod=lora", "--where: no record has a key 'metod'; did you mean 'method'?\n  metod=lora\n  ^"),
+        (
+            "seed=0 and rank=8",
+            "--where: no record has a key 'rank'; did you mean 'method.rank'?\n  seed=0 and rank=8\n             ^",
+        ),
+        ("method", "--where: expected =, !=, <, <=, > or >= after 'method'\n  method\n        ^"),
         ("method=nope", "none of 4 records has method=nope"),
     ],
 )

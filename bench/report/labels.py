@@ -1,0 +1,77 @@
+"""Name the rows of a section by what tells them from each other."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from bench.report import imported
+from bench.report.facts import MIXABLE
+
+if TYPE_CHECKING:
+    from bench.report.sections import Group
+
+WHOLE = {"model": "model.name", "task": "task.name", "hardware": "hardware", "budget": "budget.name"}
+
+
+def label(groups: Sequence["Group"], mix: Sequence[str] = ()) -> dict[str, list[str]]:
+    """Name each group by its method, by the settings that tell it from others, and by what is mixed on request.
+
+    Settings of the method are named among groups of one title, those of the training loop wherever they differ.
+
+    Returns:
+        What is mixed and does differ, by the name in `mix`, each with its values.
+    """
+    mixed = {name: each for name in mix if len(set(each := _mixture(groups, name))) > 1}
+    own = [group for group in groups if not group.imported]
+    details = dict(zip(map(id, own), _settings(own), strict=True))
+    for place, group in enumerate(groups):
+        shown = [*details.get(id(group), ()), *(each[place] for name, each in mixed.items() if name != "source")]
+        title = imported.label(group.records[0]) if group.imported else group.records[0].method
+        shown = [text for text in shown if text]
+        group.label = title + (f" ({', '.join(shown)})" if shown else "")
+    return {name: sorted({text for text in each if text}) for name, each in mixed.items()}
+
+
+def _settings(groups: Sequence["Group"]) -> list[list[str]]:
+    """For each group the settings that tell it from others."""
+    settings = [_flat({key: group.records[0].config.get(key) for key in ("method", "train")}) for group in groups]
+    everywhere = _differing([each for each, group in zip(settings, groups, strict=True) if not group.base], "train.")
+    twins: dict[str, list[int]] = {}
+    for place, group in enumerate(groups):
+        twins.setdefault(group.records[0].method, []).append(place)
+    names = {method: _differing([settings[place] for place in places], "method.") for method, places in twins.items()}
+    found = []
+    for group, each in zip(groups, settings, strict=True):
+        method = group.records[0].method
+        keys = [*([] if group.base else everywhere), *names[method]]
+        alone = len({other.records[0].group for other in (groups[place] for place in twins[method])}) == 1
+        found.append([f"{key}={_shown(each.get(key))}" for key in keys] or ([] if alone else [group.records[0].group]))
+    return found
+
+
+def _mixture(groups: Sequence["Group"], name: str) -> list[str]:
+    """For each group what it is, of that which `name` in --mix stands for, as far as the groups differ in it."""
+    settings = [_flat({fact: group.facts[fact] for fact in MIXABLE[name]}) for group in groups]
+    if name == "source":
+        return [each["source"] or "own runs" for each in settings]
+    trained = [each for each, group in zip(settings, groups, strict=True) if not (group.base and name == "budget")]
+    keys, whole = _differing(trained, ""), WHOLE.get(name, "")
+    if whole in keys and len({each.get(whole) for each in trained}) == len({repr(each) for each in trained}):
+        keys = [whole]
+    titles = {key: name if key == whole else key.removeprefix("libraries.") for key in keys}
+    return [", ".join(f"{titles[key]}={_shown(each[key])}" for key in keys if key in each) for each in settings]
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return found
+
+
+def _differing(settings: list[dict[str, Any]], prefix: str) -> list[str]:
+    keys = sorted({key for each in settings for key in each if key.startswith(prefix)})
+    return [key for key in keys if any(each.get(key) != settings[0].get(key) for each in settings)]
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,64 @@
+"""One row of a table: the values of a configuration over its seeds."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from math import fsum
+
+from bench.records.schema import Record
+from bench.report.cells import Cell
+from bench.report.columns import Column, Value
+from bench.report.sections import Group
+from bench.report.statistics import mean_interval
+
+DISTURBED_CORES = 0.2  # of a CPU that others kept busy: from here on a timing is not to be trusted
+
+
+@dataclass
+class Row:
+    """One configuration, over its seeds."""
+
+    group: Group
+    cells: dict[str, Cell]  # by the column's key
+    label: str
+    seeds: int  # runs that the values are averaged over
+    status: str
+    reason: str
+    trials: int | None = None  # configurations of the method that this one was picked from, by validation
+    front: int | None = None  # 1 on the Pareto front that was asked for, 2 on the next; None where it has no place
+    dominated_by: list[str] = field(default_factory=list)  # labels of the rows on the front that beat this one
+
+    @property
+    def outcome(self) -> str:
+        """Status with, after a failure, phase and reason."""
+        return f"{self.status}: {self.reason}" if self.reason else self.status
+
+
+def make_row(group: Group, columns: Iterable[Column]) -> Row:
+    """The row of `group`, its cells with their values and their intervals over seeds."""
+    records = [run.record for run in group.measured]
+    cells = {column.key: _cell(records, column) for column in columns}
+    return Row(group, cells, group.label, len(group.ok), group.status, group.reason)
+
+
+def _cell(records: Sequence[Record], column: Column) -> Cell:
+    values = _values(records, column.value)
+    cell = Cell(column)
+    if column.words is not None:
+        cell.words = ", ".join(dict.fromkeys(text for text in map(column.words, records) if text))
+    if not values and column.fallback is not None:
+        values = _values(records, column.fallback)
+        cell.fallback = bool(values)
+    if not values:
+        return cell
+    cell.value = fsum(values) / len(values)
+    if not column.exact:
+        cell.interval = mean_interval(values)
+    if column.kind in ("throughput", "timing"):
+        cell.disturbed = any(
+            r.training is not None and (r.training.foreign_cpu_cores or 0) > DISTURBED_CORES for r in records
+        )
+    return cell
+
+
+def _values(records: Iterable[Record], read: Value) -> list[float]:
+    return [value for value in map(read, records) if value is not None]

@@ -1,0 +1,54 @@
+"""95% confidence intervals: over the seeds, and over the examples of one run."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from bench.report.statistics.distributions import NORMAL, t_quantile
+
+CONFIDENCE = 0.95
+
+
+class Interval(NamedTuple):
+    """A confidence interval."""
+
+    low: float
+    high: float
+
+    def margin(self, value: float) -> float:
+        """The larger distance from `value` to an end: what stands behind ± in a table."""
+        return max(self.high - value, value - self.low)
+
+
+def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
+    """Student's t interval of the mean; None for fewer than two values, or where one is not finite.
+
+    It is the interval over seeds. A bootstrap is no help with few of them: three seeds have ten different resamples,
+    whose spread is by a factor (n - 1) / n too small, and its 95% interval covers the mean about 75 times in 100
+    (`tests/report/test_coverage.py` measures both).
+    """
+    n = len(values)
+    if n < 2 or not all(map(math.isfinite, values)):
+        return None
+    mean = math.fsum(values) / n
+    half = t_quantile((1 + confidence) / 2, n - 1) * standard_error(values, mean)
+    return Interval(mean - half, mean + half)
+
+
+def standard_error(values: Sequence[float], mean: float) -> float:
+    """Standard error of the mean of at least two values; `mean` is theirs."""
+    n = len(values)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1) / n)
+
+
+def wilson(successes: int, trials: int, confidence: float = CONFIDENCE) -> Interval:
+    """Wilson's score interval of a proportion (Wilson 1927): it stays in [0, 1], and is never empty at 0 or 1.
+
+    It is the interval over the examples of one run for a metric that is 0 or 1 on each; a bootstrap would say ±0 for
+    a run that is always right.
+    """
+    z = NORMAL.inv_cdf((1 + confidence) / 2)
+    share, scale = successes / trials, 1 + z * z / trials
+    centre = (share + z * z / (2 * trials)) / scale
+    half = z / scale * math.sqrt(share * (1 - share) / trials + (z / (2 * trials)) ** 2)
+    return Interval(max(0.0, centre - half), min(1.0, centre + half))
