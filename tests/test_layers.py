@@ -177,6 +177,9 @@ def test_importing_the_light_parts_loads_no_deep_learning_library(module: str):
         ("run --cfg job", 0),
         ("run method=none", 2),
         ("table --help", 0),
+        ("compare --help", 0),
+        ("reproduce --help", 0),
+        ("import --help", 0),
         ("methods", 0),
     ],
 )

@@ -165,6 +165,9 @@ def _interval(
         return None, "no seeds in common"
     if not column.outcome:
         return None, "one run on each side"
+    unpaired = imported.difference(left[0].record, right[0].record, column.key)
+    if unpaired is not None:
+        return unpaired, "not paired: the answers are unknown"
     one, two = examples.of(left[0], column), examples.of(right[0], column)
     if not one or not two:
         return None, "no outcomes of examples"
