@@ -62,7 +62,8 @@ def memory_rows(section: SectionTable) -> list[dict[str, Any]]:
     for order, row in enumerate(section.rows):
         highest = 0.0
         for rank, phase in enumerate(charts.PHASES):
-            peaks = [p.peak_allocated_bytes for run in row.group.measured if (p := run.record.phase(phase))]
+            phases = [run.record.phase(phase) for run in row.group.measured]
+            peaks = [p.peak_allocated_bytes for p in phases if p and p.peak_allocated_bytes is not None]
             if not peaks:
                 continue
             peak = sum(peaks) / len(peaks)

@@ -11,12 +11,10 @@ VERSION = "6.4"  # of Vega-Lite
 
 def library() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script, kept in the user's cache folder, as bundling takes seconds."""
-    import vl_convert
-
     folder = cache_dir()
     if folder is None:
         return _bundle()
-    path = folder / f"vega-{VERSION}-{vl_convert.__version__}.js"
+    path = folder / f"vega-{VERSION}-{version('vl-convert-python')}.js"
     with contextlib.suppress(OSError):
         return path.read_text(encoding="utf-8")
     text = _bundle()
@@ -29,7 +27,7 @@ def library() -> str:
 def _bundle() -> str:
     import vl_convert
 
-    return str(vl_convert.javascript_bundle(vl_version=VERSION))
+    return str(vl_convert.javascript_bundle(None, vl_version=VERSION))
 
 
 def svg(spec: dict[str, Any], config: dict[str, Any]) -> str:
