@@ -15,6 +15,8 @@ tunebench compares ways of fine-tuning a language model under one train and eval
   tunebench table [RESULTS ...]       tables from finished runs: terminal, md, csv, html, latex, json
   tunebench report [RESULTS ...]      one HTML page of them, with plots, and the plots as files
   tunebench serve [RESULTS ...]       the same page in the browser, refreshed while a sweep runs
+  tunebench compare A B               two runs, or two sets of runs, side by side, with intervals of the differences
+  tunebench reproduce RUN             do a run again from its record, and say whether it gives the same
   tunebench import SOURCE DIR         what others published, as records that say so
   tunebench methods | models | tasks | hardware       what there is;  models --matrix: which method runs on which
   tunebench data inspect|clean|convert FILE           look at data, clean it, write it in another format
@@ -27,7 +29,6 @@ tunebench compares ways of fine-tuning a language model under one train and eval
 `python -m bench KEY=VALUE ...` is `tunebench run`, `python -m bench -m KEY=VALUE ...` is `tunebench sweep`.
 """
 
-
 # The module of each command that is not Hydra's business; imported when it is asked for, so that each starts fast.
 COMMANDS = {
     "status": "bench.status",
@@ -35,6 +36,8 @@ COMMANDS = {
     "report": "bench.report.page.cli",
     "serve": "bench.serve",
     "import": "bench.imports.cli",
+    "compare": "bench.report.compare_cli",
+    "reproduce": "bench.reproduce",
     "data": "bench.clean.cli",
     "new-method": "bench.scaffold",
 }

@@ -44,6 +44,7 @@ PARENT = {
     "bench.app",
     "bench.launch",
     "bench.listing",
+    "bench.reproduce",
     "bench.scaffold",
     "bench.serve",
     "bench.status",
@@ -177,6 +178,9 @@ def test_importing_the_light_parts_loads_no_deep_learning_library(module: str):
         ("run --cfg job", 0),
         ("run method=none", 2),
         ("table --help", 0),
+        ("compare --help", 0),
+        ("reproduce --help", 0),
+        ("import --help", 0),
         ("methods", 0),
     ],
 )

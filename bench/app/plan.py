@@ -189,7 +189,15 @@ def _run(overrides: list[Override]) -> Run:
 
 def checked(whole: DictConfig) -> Run:
     """The typed run, with the hash of the local files that it reads, so that changed files make another run."""
-    run = _typed(whole)
+    return check(_typed(whole))
+
+
+def check(run: Run) -> Run:
+    """The same run, with the hashes of the local files as they are now.
+
+    Raises:
+        UserError: every error that is found without loading anything, a line each.
+    """
     found = run.errors() + locate.errors(run.model) + templates.errors(run.task) + metrics.errors(run.task)
     try:
         run.data.content = _content((run.data.train, run.data.validation, run.data.test, run.data.general))

@@ -6,7 +6,7 @@ its key.
 
 from bench.config.loop import Budget, Hardware, Launch, Measure, Train
 from bench.config.model import Model
-from bench.config.run import Run, from_dict, to_dict
+from bench.config.run import Run, from_dict, to_dict, unknown_keys
 from bench.config.task import Data, Split, Task
 
 __all__ = [
@@ -22,4 +22,5 @@ __all__ = [
     "Train",
     "from_dict",
     "to_dict",
+    "unknown_keys",
 ]

@@ -113,6 +113,20 @@ def from_dict(data: dict[str, Any]) -> Run:
     return _build(Run, data, "")
 
 
+def unknown_keys(data: dict[str, Any], cls: type = Run, prefix: str = "") -> list[str]:
+    """Every dotted key of `data` that no run has.
+
+    Raises:
+        ValueError: a method that is not registered.
+    """
+    hints = get_type_hints(cls)
+    found = [prefix + key for key in data if key not in hints]
+    for key in data.keys() & hints.keys():
+        part = _part(hints[key], key, data[key])
+        found += unknown_keys(data[key], part, f"{prefix}{key}.") if part else []
+    return sorted(found)
+
+
 def _build(cls: type[T], data: dict[str, Any], prefix: str) -> T:
     known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
     unknown = sorted(set(data) - known)
@@ -122,8 +136,15 @@ def _build(cls: type[T], data: dict[str, Any], prefix: str) -> T:
     hints = get_type_hints(cls)
     values = {}
     for key, value in data.items():
-        if isinstance(value, dict) and (key in ("method", "adapter") or is_dataclass(hints[key])):
-            kind: Any = get(value["name"]) if key in ("method", "adapter") else hints[key]
-            value = _build(kind, value, f"{prefix}{key}.")
-        values[key] = value
+        part = _part(hints[key], key, value)
+        values[key] = _build(part, value, f"{prefix}{key}.") if part else value
     return cls(**values)
+
+
+def _part(hint: Any, key: str, value: Any) -> Any:
+    """The dataclass that a part of a configuration is made into; None for a plain value."""
+    if not isinstance(value, dict):
+        return None
+    if key in ("method", "adapter"):
+        return get(value["name"])
+    return hint if is_dataclass(hint) else None

@@ -121,6 +121,8 @@ def _short(variant: str, model: str) -> str:
 def _config(run: dict[str, Any], method: str, variant: str, meta: dict[str, Any]) -> dict[str, Any]:
     """The settings under our names where they have ours, and whole under those of the source."""
     settings, adapter = value(run, "train_config", dict), optional(run, "peft_config", dict)
+    if adapter is not None:  # its sets are written in any order
+        adapter = {key: sorted(part) if _texts(part) else part for key, part in adapter.items()}
     revisions = {name: optional(meta, f"dataset_info.{name}.sha", str) for name in ("metamath", "gsm8k")}
     return {
         "method": {"name": method, "experiment": variant},
@@ -137,6 +139,10 @@ def _config(run: dict[str, Any], method: str, variant: str, meta: dict[str, Any]
         "peft_config": adapter,
         "datasets": revisions,
     }
+
+
+def _texts(part: Any) -> bool:
+    return isinstance(part, list) and all(isinstance(each, str) for each in part)
 
 
 def _environment(meta: dict[str, Any]) -> Environment:

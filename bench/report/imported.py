@@ -113,6 +113,15 @@ def p_value(one: Record, other: Record, key: str) -> float | None:
     return 1.0 if error == 0 else 2 * NormalDist().cdf(-abs(a / n - b / m) / error)
 
 
+def difference(one: Record, other: Record, key: str) -> Interval | None:
+    """Newcombe's interval (1998, method 10) of the second share minus the first, taken for independent samples."""
+    first, second = _counts(one, key), _counts(other, key)
+    if first is None or second is None:
+        return None
+    (p, low, high), (q, low_q, high_q) = ((right / n, *wilson(right, n)) for right, n in (first, second))
+    return Interval(q - p - math.hypot(q - low_q, high - p), q - p + math.hypot(high_q - q, p - low))
+
+
 def _counts(record: Record, key: str) -> tuple[int, int] | None:
     """How many examples of how many were right."""
     test = record.evaluation.test if record.source and record.evaluation else None

@@ -15,6 +15,7 @@ from bench.imports.cli import main
 from bench.imports.peft_method_comparison import read
 from bench.records import store
 from bench.records.schema import Parameters, Record, Status
+from bench.report.compare import compare
 from bench.report.formats import comma_separated, markdown
 from bench.report.table import build
 
@@ -285,11 +286,27 @@ def test_a_table_of_imported_records_says_so_everywhere(tmp_path: Path) -> None:
 
 def test_libraries_of_several_dates_are_a_range(tmp_path: Path) -> None:
     found = list(imported(tmp_path).values())
-    for record, version in zip([r for r in found if r.method == "lora"], ("0.9.1", "0.8", "0.10.0"), strict=True):
+    versions = {RANK32: "0.9.1", OLD: "0.8", RANK64: "0.10.0", FULL: "0.9.10", PTUNING: "0.19"}
+    for record in found:
         assert record.environment is not None
-        record.environment.libraries["peft"] = version
+        libraries = record.environment.libraries | {"peft": versions[f"{record.run_id}.json"]}
+        record.environment = replace(record.environment, libraries=libraries)  # records may share theirs
     [section] = [s for s in build(found).sections if "l40s" in s.title]
-    assert "peft 0.9.1 to 0.15.2.dev0" in section.caption["Versions"]  # the older rank32 is left out
+    assert "peft 0.9.1 to 0.10.0" in section.caption["Versions"]  # the older rank32 is left out
+
+
+def test_shares_of_imported_runs_have_an_unpaired_interval() -> None:
+    one, other = (read(FILES / name, None).record for name in (RANK32, RANK64))
+    for record, right, n in ((one, 48, 80), (other, 56, 70)):  # the example of Newcombe (1998)
+        assert record.evaluation is not None
+        assert record.evaluation.test is not None
+        record.evaluation.test.examples = n
+        record.evaluation.test.metrics["gsm8k_accuracy"].value = right / n
+    [pair] = compare({Path("a"): one}, {Path("b"): other}).pairs
+    [found] = [figure for figure in pair.figures if figure.column.key == "test_gsm8k_accuracy"]
+    assert found.interval == (pytest.approx(0.0524, abs=5e-5), pytest.approx(0.3339, abs=5e-5))
+    assert found.basis == "not paired: the answers are unknown"
+    assert [each.key for each in pair.settings] == ["method.experiment", "peft_config.r", "peft_config.lora_alpha"]
 
 
 def test_the_command_is_one_of_tunebench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

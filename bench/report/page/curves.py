@@ -1,6 +1,5 @@
 """Loss curves from steps.jsonl: the mean over the seeds, and the smallest and largest of them, at each step."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -35,13 +34,14 @@ def curve(group: Group) -> Curve | None:
     return columns
 
 
-def _cumulated(folder: Path) -> Sequence[tuple[float, float, float, float]]:
+def _cumulated(folder: Path) -> list[tuple[float, float, float, float]]:
     """Step, tokens and seconds so far, and loss, of one run; until the first loss that is no finite number."""
     try:
         lines = read_lines(folder / STEPS)
     except (FileNotFoundError, DamagedRecord):
         return []
-    found, tokens, seconds = [], 0.0, 0.0
+    found: list[tuple[float, float, float, float]] = []
+    tokens = seconds = 0.0
     for line in lines:
         loss = _number(line.get("loss"))
         if loss is None:

@@ -8,8 +8,8 @@ from typing import Any
 from bench.report.columns import Column
 from bench.report.page import charts, vega
 from bench.report.page.curves import curve
-from bench.report.page.settings import look, loss_rows, memory_rows, points, throughput_rows
-from bench.report.page.summary import main_column
+from bench.report.page.settings import look, loss_rows, memory_rows, memory_unit, points, throughput_rows
+from bench.report.page.summary import cost_column, main_column
 from bench.report.statistics import pareto
 from bench.report.table import SectionTable, Table
 
@@ -38,21 +38,20 @@ def write(table: Table, folder: Path) -> list[Path]:
 
 def plots(section: SectionTable) -> Iterator[tuple[str, charts.Spec]]:
     """The plots of a section that have anything to show, by name."""
-    columns = {column.key: column for column in section.columns}
     drawn = look(section)
-    main, memory = main_column(section), columns["peak_train_bytes"]
-    if main is not None and (rows := points(section, memory, main)):
-        front = pareto.front([(row["x"], row["y"]) for row in rows], [memory.better, main.better])
+    main, cost = main_column(section), cost_column(section)
+    if main and cost and (rows := points(section, cost, main)):
+        front = pareto.front([(row["x"], row["y"]) for row in rows], [cost.better, main.better])
         rows = [row | {"front": on} for row, on in zip(rows, front, strict=True)]
         wide = {"log_x": _wide(rows, "x"), "log_y": _wide(rows, "y")}
-        yield "pareto", _named(charts.filled("pareto", rows, drawn, _title(memory), _title(main), **wide), section)
+        yield "pareto", _named(charts.filled("pareto", rows, drawn, _title(cost), _title(main), **wide), section)
     curves = {row.label: found for row in section.rows if not row.group.base and (found := curve(row.group))}
     if curves:
         rows = [point for label, found in curves.items() for point in loss_rows(label, found, "steps")]
         half = round(max(len(found["steps"]) for found in curves.values()) * charts.SMOOTHED)
         yield "loss", _named(charts.filled("loss", rows, drawn, "steps", "training loss (nats)", half=half), section)
     if rows := memory_rows(section):
-        yield "memory", _named(charts.filled("memory", rows, drawn, f"peak memory ({memory.unit})"), section)
+        yield "memory", _named(charts.filled("memory", rows, drawn, f"peak memory ({memory_unit(section)})"), section)
     if rows := throughput_rows(section):
         yield "throughput", _named(charts.filled("throughput", rows, drawn, "tokens per second"), section)
 

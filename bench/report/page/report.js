@@ -161,7 +161,7 @@ function chooseSetting() {
   const section = data.sections[byId("setting").value];
   if (!section) return;
   const choices = section.axes.map((axis) => [axis.key, axis.title]);
-  options(document.querySelector("[data-axis=x]"), choices, state.x || "peak_train_bytes");
+  options(document.querySelector("[data-axis=x]"), choices, state.x || section.cost);
   options(document.querySelector("[data-axis=y]"), choices, state.y || section.main);
   drawAll();
 }
@@ -186,6 +186,7 @@ function drawPareto() {
     const key = document.querySelector(`[data-axis=${axis}]`).value;
     return section.axes.find((each) => each.key === key);
   });
+  byId("pareto").hidden = !x || !y;
   if (!x || !y) return;
   const points = rows.flatMap((row) => {
     const [across, up] = [row.values[x.key], row.values[y.key]];

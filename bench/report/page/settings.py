@@ -6,7 +6,7 @@ from typing import Any
 from bench.report.columns import Column
 from bench.report.page import charts, curves
 from bench.report.page.runs import Details, newest
-from bench.report.page.summary import main_column
+from bench.report.page.summary import cost_column, main_column
 from bench.report.table import Row, SectionTable, Table
 
 
@@ -62,7 +62,8 @@ def memory_rows(section: SectionTable) -> list[dict[str, Any]]:
     for order, row in enumerate(section.rows):
         highest = 0.0
         for rank, phase in enumerate(charts.PHASES):
-            peaks = [p.peak_allocated_bytes for run in row.group.measured if (p := run.record.phase(phase))]
+            phases = [run.record.phase(phase) for run in row.group.measured]
+            peaks = [p.peak_allocated_bytes for p in phases if p and p.peak_allocated_bytes is not None]
             if not peaks:
                 continue
             peak = sum(peaks) / len(peaks)
@@ -71,6 +72,11 @@ def memory_rows(section: SectionTable) -> list[dict[str, Any]]:
             found.append(place | {"added": max(0.0, peak - highest) * column.scale})
             highest = max(highest, peak)
     return found
+
+
+def memory_unit(section: SectionTable) -> str:
+    """Of all memory columns."""
+    return next(c.unit for c in section.columns if c.key == "peak_train_bytes")
 
 
 def throughput_rows(section: SectionTable) -> list[dict[str, Any]]:
@@ -103,14 +109,21 @@ def _section(
                 links.append(len(runs))
                 runs.append({"section": number, "label": row.label, **details.of(run)})
         rows.append(_row(section, row, links))
-    main = main_column(section)
+    main, cost = main_column(section), cost_column(section)
     facts = {key: section.section.heading(key) for key in ("model", "task", "hardware")}
     axes = [_axis(c) for c in section.columns if sum(row.cells[c.key].value is not None for row in section.rows) > 1]
     return {
-        "title": section.title, **facts, "rows": rows, "axes": axes, "look": look(section),
-        "main": main.key if main else "", "memory": memory_rows(section), "throughput": throughput_rows(section),
-        "memory_unit": next(c.unit for c in section.columns if c.key == "peak_train_bytes"),
-    }  # fmt: skip
+        "title": section.title,
+        **facts,
+        "rows": rows,
+        "axes": axes,
+        "look": look(section),
+        "main": main.key if main else "",
+        "cost": cost.key if cost else "",
+        "memory": memory_rows(section),
+        "memory_unit": memory_unit(section),
+        "throughput": throughput_rows(section),
+    }
 
 
 def _row(section: SectionTable, row: Row, links: Sequence[int]) -> dict[str, Any]:

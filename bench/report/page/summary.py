@@ -28,6 +28,12 @@ def main_column(section: SectionTable) -> Column | None:
     return next(iter([*tests, *(c for c in rated if c.key == "validation_loss_nats"), *rated]), None)
 
 
+def cost_column(section: SectionTable) -> Column | None:
+    """The column that a section's costs are told by first: the peak of training, or what others reserved."""
+    used = {c.key: c for c in section.columns if any(row.cells[c.key].value is not None for row in section.rows)}
+    return used.get("peak_train_bytes") or used.get("peak_reserved_bytes")
+
+
 def value(row: Row, column: Column) -> str:
     """A value in words: with its margin and its unit, without marks."""
     cell = row.cells[column.key]
@@ -40,7 +46,8 @@ def _quality(section: SectionTable, column: Column, trained: Sequence[Row]) -> l
     best = _extreme(trained, column)
     if best is None:
         return []
-    found = [f"Best {column.title}: {best.label}, {value(best, column)}."]
+    first = f"Best {column.title}: " if len(trained) > 1 else f"{column.title[0].upper()}{column.title[1:]}: "
+    found = [f"{first}{best.label}, {value(best, column)}."]
     tied = [row.label for row in trained if row.cells[column.key].tied and row is not best]
     if tied:
         found.append(f"Cannot be told apart from it: {', '.join(tied)}.")
@@ -56,7 +63,9 @@ def _quality(section: SectionTable, column: Column, trained: Sequence[Row]) -> l
 def _cost(section: SectionTable, column: Column, trained: Sequence[Row]) -> list[str]:
     best = _extreme(trained, column)
     as_good = [row for row in trained if row is best or row.cells[column.key].tied]
-    found = []
+    found: list[str] = []
+    if len(trained) < 2:
+        return found
     for key, words in (("peak_train_bytes", "least memory in training"), ("tokens_per_s", "most tokens per second")):
         cost = next((c for c in section.columns if c.key == key), None)
         first = _extreme(trained, cost) if cost else None

@@ -1,6 +1,7 @@
 """Vega: its JavaScript for the page, and its pictures for papers, both from vl-convert, which needs no browser."""
 
 import contextlib
+from importlib.metadata import version
 from typing import Any
 
 from bench.records.cache_dir import cache_dir
@@ -11,12 +12,10 @@ VERSION = "6.4"  # of Vega-Lite
 
 def library() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script, kept in the user's cache folder, as bundling takes seconds."""
-    import vl_convert
-
     folder = cache_dir()
     if folder is None:
         return _bundle()
-    path = folder / f"vega-{VERSION}-{vl_convert.__version__}.js"
+    path = folder / f"vega-{VERSION}-{version('vl-convert-python')}.js"
     with contextlib.suppress(OSError):
         return path.read_text(encoding="utf-8")
     text = _bundle()
@@ -29,7 +28,7 @@ def library() -> str:
 def _bundle() -> str:
     import vl_convert
 
-    return str(vl_convert.javascript_bundle(vl_version=VERSION))
+    return str(vl_convert.javascript_bundle(vl_version=VERSION))  # type: ignore[call-arg]  # its stub asks for a snippet
 
 
 def svg(spec: dict[str, Any], config: dict[str, Any]) -> str:
