@@ -1,29 +1,26 @@
 """Two runs, or two sets of runs, side by side: settings, environment, and every figure with its difference.
 
 The runs of two sets are matched by method and configuration. A difference has a 95% interval wherever something
-pairs the two sides: the seeds that both have, or, with one run on each side, the same test examples. Where nothing
-does, the plain difference stands alone and says why.
+pairs the two sides: the seeds that both have, the same test examples, or both. Where nothing does, the plain
+difference stands alone and says why.
 """
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from bench.records.schema import Record
-from bench.records.store import EXAMPLES, DamagedRecord, read_lines
+from bench.records.store import DamagedRecord
 from bench.report import imported
 from bench.report.columns import Column, columns
 from bench.report.differences import Difference, differences, environment, settings
+from bench.report.outcomes import Outcomes
 from bench.report.sections import Stored
-from bench.report.statistics import Interval, mean_interval
-from bench.report.statistics.bootstrap import bootstrap
+from bench.report.statistics import Interval
 
 Runs = Mapping[Path, Record]
-TOLERANCE = 1e-4  # between a record's value and the mean of its examples, as in bench.report.outcomes
 
 
 @dataclass(frozen=True)
@@ -71,9 +68,9 @@ def compare(first: Runs, second: Runs, names: tuple[str, str] = ("A", "B")) -> C
     """Compare the records of two sides, each by its folder; two single configurations, whatever they are."""
     one, two = _groups(first), _groups(second)
     matched = [(one.pop(), two.pop())] if len(one) == len(two) == 1 else _match(one, two)
-    examples = _Examples()
-    pairs = [_pair(*each, examples) for each in matched]
-    return Comparison(names, pairs, [_title(g) for g in one], [_title(g) for g in two], examples.damaged)
+    outcomes = Outcomes()
+    pairs = [_pair(*each, outcomes) for each in matched]
+    return Comparison(names, pairs, [_title(g) for g in one], [_title(g) for g in two], outcomes.damaged)
 
 
 def _groups(runs: Runs) -> list[list[Stored]]:
@@ -117,10 +114,10 @@ def _title(group: list[Stored]) -> str:
     return f"{name} · {record.model} · {record.task}"
 
 
-def _pair(first: list[Stored], second: list[Stored], examples: "_Examples") -> Pair:
+def _pair(first: list[Stored], second: list[Stored], outcomes: Outcomes) -> Pair:
     one, two = [run.record for run in first], [run.record for run in second]
     titles = dict.fromkeys((_title(first), _title(second)))
-    found = [_figure(column, first, second, examples) for column in columns([*one, *two])]
+    found = [_figure(column, first, second, outcomes) for column in columns([*one, *two])]
     return Pair(
         title=" and ".join(titles),
         first=first,
@@ -131,7 +128,7 @@ def _pair(first: list[Stored], second: list[Stored], examples: "_Examples") -> P
     )
 
 
-def _figure(column: Column, first: list[Stored], second: list[Stored], examples: "_Examples") -> Figure:
+def _figure(column: Column, first: list[Stored], second: list[Stored], outcomes: Outcomes) -> Figure:
     """One column, over the seeds that both sides have, or else over all of each."""
     one, two = (
         {run.record.seed: run for run in side if column.value(run.record) is not None} for side in (first, second)
@@ -142,7 +139,7 @@ def _figure(column: Column, first: list[Stored], second: list[Stored], examples:
     if a is None or b is None:
         return Figure(column, a, b, basis="on one side only")
     ratio = b / a if not column.quality and a else None
-    interval, basis = _interval(column, left, right, bool(common), examples)
+    interval, basis = _interval(column, left, right, bool(common), outcomes)
     return Figure(column, a, b, b - a, ratio, interval, basis)
 
 
@@ -152,60 +149,14 @@ def _mean(column: Column, runs: Sequence[Stored]) -> float | None:
 
 
 def _interval(
-    column: Column, left: list[Stored], right: list[Stored], paired: bool, examples: "_Examples"
+    column: Column, left: list[Stored], right: list[Stored], paired: bool, outcomes: Outcomes
 ) -> tuple[Interval | None, str]:
     if column.exact:
         return None, "exact"
-    if paired and len(left) > 1:
-        pairs = zip(left, right, strict=True)
-        gaps = [(column.value(b.record) or 0.0) - (column.value(a.record) or 0.0) for a, b in pairs]
-        interval = mean_interval(gaps)
-        return interval, f"paired over {len(gaps)} seeds" if interval else "not finite"
-    if len(left) > 1 or len(right) > 1:
+    if not paired and (len(left) > 1 or len(right) > 1):
         return None, "no seeds in common"
-    if not column.outcome:
-        return None, "one run on each side"
-    unpaired = imported.difference(left[0].record, right[0].record, column.key)
-    if unpaired is not None:
-        return unpaired, "not paired: the answers are unknown"
-    one, two = examples.of(left[0], column), examples.of(right[0], column)
-    if not one or not two:
-        return None, "no outcomes of examples"
-    if one.keys() != two.keys():
-        return None, "other test examples"
-    import numpy as np
-
-    [found] = bootstrap([np.array([two[key] - one[key] for key in one])])
-    return found.interval, f"paired over {len(one)} examples"
-
-
-class _Examples:
-    """Outcomes of single examples; each file is read once, and those that cannot be used are in `damaged`."""
-
-    def __init__(self) -> None:
-        self.damaged: list[DamagedRecord] = []
-        self._lines: dict[Path, list[dict[str, Any]]] = {}
-
-    def of(self, run: Stored, column: Column) -> dict[str, float]:
-        """What each example gave for a column, by its id; empty unless the mean is the record's value."""
-        expected = column.value(run.record)
-        found: dict[str, float] = {}
-        for line in self._read(run.folder) if run.folder else []:
-            metrics = line.get("metrics")
-            value = metrics.get(column.outcome) if isinstance(metrics, dict) else None
-            value = line.get(column.outcome) if value is None else value
-            if isinstance(value, int | float):
-                found[str(line.get("id"))] = float(value)
-        same = found and expected is not None and math.isclose(fmean(found.values()), expected, abs_tol=TOLERANCE)
-        return found if same else {}
-
-    def _read(self, folder: Path) -> list[dict[str, Any]]:
-        if folder not in self._lines:
-            self._lines[folder] = []
-            try:
-                self._lines[folder] = read_lines(folder / EXAMPLES)
-            except FileNotFoundError:
-                pass
-            except DamagedRecord as error:
-                self.damaged.append(error)
-        return self._lines[folder]
+    if len(left) == 1:
+        unpaired = imported.difference(left[0].record, right[0].record, column.key)
+        if unpaired is not None:
+            return unpaired, "not paired: the answers are unknown"
+    return outcomes.difference(right, left, column)

@@ -77,18 +77,18 @@ class Outcomes:
     def difference(self, first: list[Stored], second: list[Stored], column: Column) -> tuple[Interval | None, str]:
         """95% interval of the mean of first - second over paired runs, and what it rests on, or why there is none."""
         assert len(first) == len(second)
-        pair = first, second
-
-        def compute(places: list[int]) -> list[Figures]:
-            arrays = self._aligned(pair, column)
-            return [(arrays and paired_interval(*arrays)) or (None, None) for _ in places]
-
-        ((low, high),) = self._figures("difference", column, [[*first, *second]], compute)
+        arrays = self._aligned((first, second), column) if column.outcome else None
         seeds = f"{len(first)} seeds" if len(first) > 1 else ""
-        if low is not None and high is not None:
-            return Interval(low, high), f"over {' and '.join(filter(None, (seeds, 'the test examples')))}"
-        interval = mean_interval(_gaps(pair, column))
-        return interval, f"over {seeds}" if interval else "one run on each side, and no outcomes of the same examples"
+        if arrays is not None:
+            both = " and ".join(filter(None, (seeds, f"{arrays[0].shape[1]} examples")))
+            return paired_interval(*arrays), f"paired over {both}"
+        if seeds:
+            interval = mean_interval(_gaps((first, second), column))
+            return interval, f"paired over {seeds}" if interval else "not finite"
+        if not column.outcome:
+            return None, "one run on each side"
+        there = all(self._of_run(run, column) for run in (*first, *second))
+        return None, "other test examples" if there else "no outcomes of examples"
 
     def _runs(self, group: Group) -> dict[int, Stored]:
         """The runs that count, by seed."""

@@ -41,9 +41,9 @@ def test_two_runs_are_paired_over_the_examples_of_the_test(make: Make, store: Ke
     assert pair.title == "lora · tiny-llama · pydoc and full · tiny-llama · pydoc"
     found = figure(pair, "test_accuracy")
     assert (found.first, found.second, found.difference, found.ratio) == (0.5, 0.25, -0.25, None)
-    gaps = [y - x for x, y in zip(first, second, strict=True)]
-    low, high = stats.t.interval(0.95, 7, loc=-0.25, scale=stats.sem(gaps))  # too few for the bootstrap
-    assert found.interval == (pytest.approx(low), pytest.approx(high))
+    # Two of eight examples only the first got right; with half an example in each cell (see `paired_shares`) the middle
+    # is -2 / 10, and half the width 1.959964 * sqrt(3 - 2^2 / 10) / 10 = 0.316035.
+    assert found.interval == pytest.approx((-0.2 - 0.316035, -0.2 + 0.316035), abs=1e-6)
     assert found.basis == "paired over 8 examples"
     assert not found.clear  # two of eight
 
@@ -52,7 +52,8 @@ def test_a_difference_that_every_example_shows_is_clear(make: Make, store: Keep)
     a, b = make("lora", accuracy=0.0), make("full", accuracy=1.0)
     pair = only(compare({store(a, [0] * 8): a}, {store(b, [1] * 8): b}))
     found = figure(pair, "test_accuracy")
-    assert found.interval == (1.0, 1.0)
+    # The middle is 8 / 10, half the width 1.959964 * sqrt(9 - 8^2 / 10) / 10 = 0.316035; no difference exceeds 1.
+    assert found.interval == pytest.approx((0.8 - 0.316035, 1.0), abs=1e-6)
     assert found.clear
 
 
@@ -132,7 +133,7 @@ def test_as_markdown(make: Make, store: Keep) -> None:
     a, b = make("lora", accuracy=0.0, peak=2**28), make("full", accuracy=1.0, peak=2**29)
     text = markdown(compare({store(a, [0] * 8): a}, {store(b, [1] * 8): b}, ("one", "two|three")))
     assert "- A: one (seed 0)\n- B: two\\|three (seed 0)" in text
-    assert "| accuracy | 0.000 | 1.000 | **+1.000** | +1.000 to +1.000 |  | paired over 8 examples |" in text
+    assert "| accuracy | 0.000 | 1.000 | **+1.000** | +0.484 to +1.000 |  | paired over 8 examples |" in text
     assert "| mem. train (MiB) | 256.0 | 512.0 | +256.0 |  | 2 | one run on each side |" in text
     assert "| method.name | lora | full |" in text
     assert "Environment: no difference" in text

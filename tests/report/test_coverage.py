@@ -12,7 +12,7 @@ import pytest
 
 from bench.records.schema import Record
 from bench.report.statistics.bootstrap import bootstrap
-from bench.report.statistics.intervals import Interval, mean_interval, wilson
+from bench.report.statistics.intervals import Interval, mean_interval, paired_shares, wilson
 from bench.report.statistics.tests import crossed, holm, holm_against_best, paired_interval, paired_p_values, paired_t
 from bench.report.table import build
 
@@ -78,6 +78,15 @@ def test_bootstrap_covers_a_paired_difference_and_finds_none_where_there_is_none
     found = bootstrap(list(samples))
     assert 0.93 <= covered([each.interval for each in found], 0) <= 0.97
     assert 0.03 <= np.mean([each.p <= 0.05 for each in found]) <= 0.06
+
+
+@pytest.mark.parametrize("examples", [30, 100, 728])
+@pytest.mark.parametrize("parts", [(0.1, 0.1), (0.3, 0.1), (0.05, 0.02)])
+def test_interval_of_paired_shares_covers_their_difference(examples: int, parts: tuple[float, float]) -> None:
+    draws = np.random.default_rng(examples).multinomial(examples, (*parts, 1 - sum(parts)), 4000).tolist()
+    intervals = [paired_shares(only_first, only_second, examples) for only_first, only_second, _ in draws]
+    rare = examples * min(parts) < 2  # then there are few different outcomes, and the interval is on the safe side
+    assert 0.93 <= covered(intervals, parts[0] - parts[1]) <= (1 if rare else 0.97)
 
 
 @pytest.mark.parametrize("examples", [50, 728])

@@ -11,6 +11,7 @@ from scipy import special, stats
 from bench.report.statistics import Interval, mean_interval, wilson
 from bench.report.statistics.bootstrap import FEWEST, MOST, RESAMPLES, bootstrap
 from bench.report.statistics.distributions import f_tail, incomplete_beta, range_quantile, t_quantile, t_tail
+from bench.report.statistics.intervals import paired_shares
 from bench.report.statistics.pareto import dominators, front, layers
 from bench.report.statistics.ranks import critical_difference, friedman, ranking, ranks
 from bench.report.statistics.scores import pscp
@@ -91,6 +92,15 @@ def test_wilson_by_hand() -> None:
 def test_wilson_equals_scipys(successes: int, trials: int) -> None:
     expected = stats.binomtest(successes, trials).proportion_ci(0.95, method="wilson")
     assert wilson(successes, trials) == pytest.approx((expected.low, expected.high))
+
+
+def test_interval_of_paired_shares_by_hand() -> None:
+    # Of 18 examples five only the first got right, none only the second: 5 / 20, and 1.959964 * sqrt(6 - 25 / 20) / 20.
+    half = 1.959964 * math.sqrt(4.75) / 20
+    assert paired_shares(5, 0, 18) == pytest.approx((0.25 - half, 0.25 + half))
+    # No example parts the two: not ±0, but 1.959964 * sqrt(1) / 20.
+    assert paired_shares(0, 0, 18) == pytest.approx((-0.0979982, 0.0979982))
+    assert paired_shares(0, 8, 8) == pytest.approx((-1, -0.8 + 0.316035), abs=1e-6)
 
 
 def test_margin_is_the_larger_side() -> None:
@@ -324,3 +334,9 @@ def test_every_order_of_rows_gives_the_same_correction() -> None:
 def test_paired_interval_of_one_run_is_the_bootstraps() -> None:
     first, second = np.random.default_rng(0).normal(size=(2, 1, 100))
     assert paired_interval(first, second) == bootstrap([(first - second)[0]])[0].interval
+
+
+def test_paired_interval_of_one_run_of_shares() -> None:
+    first, second = np.ones((1, 40)), np.array([[0.0] * 15 + [1.0] * 25])
+    assert paired_interval(first, second) == paired_shares(15, 0, 40)
+    assert paired_interval(second, first) == paired_shares(0, 15, 40)

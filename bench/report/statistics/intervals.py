@@ -52,3 +52,14 @@ def wilson(successes: int, trials: int, confidence: float = CONFIDENCE) -> Inter
     centre = (share + z * z / (2 * trials)) / scale
     half = z / scale * math.sqrt(share * (1 - share) / trials + (z / (2 * trials)) ** 2)
     return Interval(max(0.0, centre - half), min(1.0, centre + half))
+
+
+def paired_shares(only_first: int, only_second: int, examples: int, confidence: float = CONFIDENCE) -> Interval:
+    """Interval of the first share minus the second, both of the same examples (Agresti and Min 2005).
+
+    Half an example is added to each of the four cells (right in both, in one, in the other, in none), so that the
+    interval is never empty, not even where the two agree on every example, of which a bootstrap would make ±0.
+    """
+    total, parted, gap = examples + 2, only_first + only_second + 1, only_first - only_second
+    half = NORMAL.inv_cdf((1 + confidence) / 2) * math.sqrt(parted - gap * gap / total) / total
+    return Interval(max(-1.0, gap / total - half), min(1.0, gap / total + half))

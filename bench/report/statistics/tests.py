@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.report.statistics.bootstrap import bootstrap
 from bench.report.statistics.distributions import t_quantile, t_tail
-from bench.report.statistics.intervals import CONFIDENCE, Interval, standard_error
+from bench.report.statistics.intervals import CONFIDENCE, Interval, paired_shares, standard_error
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,20 +28,29 @@ def paired_p_values(pairs: "Sequence[tuple[Array, Array]]") -> list[float]:
     Args:
         pairs: outcomes of shape (runs, examples); run i of the first is paired with run i of the second.
     """
-    import numpy as np
-
     found: dict[int, float] = {}
     waiting: dict[int, Array] = {}
     for place, (first, second) in enumerate(pairs):
         assert first.shape == second.shape
         if len(first) > 1:
             found[place] = crossed(first - second)
-        elif np.isin(first, (0, 1)).all() and np.isin(second, (0, 1)).all():
-            found[place] = mcnemar(int((first > second).sum()), int((first < second).sum()))
+        elif _shares(first, second):
+            found[place] = mcnemar(*_discordant(first, second))
         else:
             waiting[place] = (first - second)[0]
     found |= zip(waiting, (each.p for each in bootstrap(list(waiting.values()))), strict=True)
     return [found[place] for place in range(len(pairs))]
+
+
+def _shares(first: "Array", second: "Array") -> bool:
+    import numpy as np
+
+    return bool(np.isin(first, (0, 1)).all() and np.isin(second, (0, 1)).all())
+
+
+def _discordant(first: "Array", second: "Array") -> tuple[int, int]:
+    """How many examples only the first got right, and how many only the second."""
+    return int((first > second).sum()), int((first < second).sum())
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
@@ -80,9 +89,12 @@ def crossed(differences: "Array") -> float:
 def paired_interval(first: "Array", second: "Array") -> Interval | None:
     """95% interval of the mean of first - second, outcomes of shape (runs, examples), run i paired with run i.
 
-    Of one run the bootstrap's over the examples, of several that which belongs to `crossed`.
+    Of one run that of two shares where outcomes are 0 or 1, else the bootstrap's over the examples; of several runs
+    that which belongs to `crossed`.
     """
     differences = first - second
+    if len(differences) == 1 and _shares(first, second):
+        return paired_shares(*_discordant(first, second), first.size)
     if len(differences) == 1:
         return bootstrap([differences[0]])[0].interval
     mean = float(differences.mean())
