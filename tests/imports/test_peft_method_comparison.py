@@ -62,6 +62,7 @@ def test_a_record_says_what_it_is_and_where_it_comes_from() -> None:
     assert record.environment is not None
     assert (record.environment.hardware, record.environment.device_name) == ("nvidia-l40s", "NVIDIA L40S")
     assert record.environment.libraries["peft"] == "0.15.2.dev0"
+    assert record.environment.git_commit == "5fe7f8f8abe914d313fc3751f2ea92de7718fbaf"
     assert record.environment.threads is None
 
 
