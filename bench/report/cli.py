@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.records.store import without_collections
 from bench.report.formats import FORMATS
 from bench.report.sections import HEADINGS, MIXABLE
 from bench.report.selection import RESULTS, UsageError, find, select
@@ -43,8 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 0, or 2 for a request that cannot be met."""
     options = _parser().parse_args(argv)
     try:
-        table = _table(options)
-        _deliver(table, options)
+        with without_collections():
+            _deliver(_table(options), options)
     except ValueError as error:
         print(f"tunebench table: {error}", file=sys.stderr)
         return 2
