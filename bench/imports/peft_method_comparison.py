@@ -195,6 +195,7 @@ def _training(run: dict[str, Any], windows: list[dict[str, Any]], last: dict[str
     seconds = sum(line["train time"] for line in windows)
     full = optional(run, "peft_config", dict) is None
     wide = not full and value(settings, "autocast_adapter_dtype", bool)
+    dtype = f"unknown (weights {settings['dtype']})" if settings["dtype"].startswith("int") else settings["dtype"]
     return Training(
         steps=value(windows[-1], "step", int),
         warmup_steps=0,
@@ -209,7 +210,7 @@ def _training(run: dict[str, Any], windows: list[dict[str, Any]], last: dict[str
         final_loss=_final_loss(settings, windows),
         learning_rate=value(settings, "optimizer_kwargs.lr", float),
         optimizer=value(settings, "optimizer_type", str),
-        precision="mixed" if value(settings, "use_amp", bool) else settings["dtype"],
+        precision="mixed" if value(settings, "use_amp", bool) else dtype,
         trainable_dtype="float32" if wide else settings["dtype"],
         loss="full",
         micro_batch_size=value(settings, "batch_size", int),
