@@ -58,6 +58,9 @@ def carry_out(options: argparse.Namespace, empty: bool = False) -> Request:
     Raises:
         ValueError: what was asked for cannot be had; the message says why.
     """
+    for flag, metric in (("--tuned", options.tuned), ("--ranks", options.ranks)):
+        if metric and Path(metric).exists():
+            raise UsageError(f"{flag} takes a metric, got the path {metric}; name the folders of results first")
     found, damaged = find(options.results)
     if not found and not empty:
         where = ", ".join(map(str, options.results))

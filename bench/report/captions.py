@@ -101,12 +101,9 @@ def _tests(cells: Sequence[Cell], size: str) -> list[str]:
             "of these trained models alone; n > 1: of the seeds, and of the test examples where outcomes are kept."
         )
     rivals = {cell.column.key for cell in cells if cell.best and cell.column.quality and not cell.fallback}
-    untested = dict.fromkeys(
-        cell.column.title
-        for cell in cells
-        if cell.column.key in rivals and not cell.best and not cell.fallback and cell.p is None
-    )
-    if untested:
+    bare = {cell.column.key for cell in cells if not cell.best and not cell.fallback and cell.p is None} & rivals
+    if bare:
+        untested = dict.fromkeys(cell.column.title for cell in cells if cell.column.key in bare)
         found.append(
             f"No test in some rows or in all, for want of seeds or of outcomes of examples: {', '.join(untested)}."
         )

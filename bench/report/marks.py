@@ -30,22 +30,18 @@ def mark_best(rows: Sequence[Row], column: Column, outcomes: Outcomes) -> None:
 
     The base takes part in quality, never in costs; a validation metric is not compared with test metrics.
     """
-    rivals = _rivals(rows, column)
-    best = max(rivals, key=lambda row: column.better * _value(row, column), default=None)
-    if best is None or all(math.isclose(_value(row, column), _value(best, column)) for row in rivals):
+    rivals = [(_value(row, column), row) for row in _rivals(rows, column)]
+    goal, best = max(rivals, key=lambda rival: column.better * rival[0], default=(0.0, None))
+    # Averages of equal numbers differ in their last bits.
+    others = [row for value, row in rivals if value != goal and not math.isclose(value, goal)]
+    if best is None or not others:
         return  # nothing to tell apart
-    others = []
-    for row in rivals:
-        if math.isclose(
-            _value(row, column), _value(best, column)
-        ):  # averages of equal numbers differ in their last bits
-            row.cells[column.key].best = True
-        else:
-            others.append(row)
+    behind = {id(row) for row in others}
+    for _, row in rivals:
+        row.cells[column.key].best = id(row) not in behind
     if column.quality and not best.cells[column.key].fallback:
-        _test(
-            [row.cells[column.key] for row in others], outcomes.p_values(best.group, [r.group for r in others], column)
-        )
+        p_values = outcomes.p_values(best.group, [row.group for row in others], column)
+        _test([row.cells[column.key] for row in others], p_values)
 
 
 def _test(cells: Sequence[Cell], p_values: Sequence[float | None]) -> None:
@@ -57,8 +53,11 @@ def _test(cells: Sequence[Cell], p_values: Sequence[float | None]) -> None:
 
 def _rivals(rows: Sequence[Row], column: Column) -> list[Row]:
     """The rows whose values in a column may be compared."""
-    there = [row for row in rows if row.group.ok and (column.quality or not row.group.base)]
-    there = [r for r in there if r.cells[column.key].value is not None and math.isfinite(_value(r, column))]
+    there = []
+    for row in rows:
+        value = row.cells[column.key].value
+        if row.seeds and value is not None and math.isfinite(value) and (column.quality or not row.group.base):
+            there.append(row)
     on_test = [row for row in there if not row.cells[column.key].fallback]
     return on_test or there
 

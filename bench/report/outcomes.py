@@ -13,9 +13,9 @@ from bench.report import imported
 from bench.report.columns import Column
 from bench.report.memo import Figures, Memo, key
 from bench.report.sections import Group, Stored
-from bench.report.statistics import Interval, wilson
+from bench.report.statistics import Interval, mean_interval, wilson
 from bench.report.statistics.bootstrap import bootstrap
-from bench.report.statistics.tests import paired_p_values, paired_t
+from bench.report.statistics.tests import paired_interval, paired_p_values, paired_t
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +36,7 @@ class Outcomes:
         self._memo = memo or Memo(None)
         self._read: dict[Path, dict[str, Examples]] = {}
         self._contents: dict[Path, bytes | None] = {}
+        self._by_seed: dict[int, dict[int, Stored]] = {}  # by the identity of a group, all of which outlive this
         self._ids: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def intervals(self, groups: Sequence[Group], column: Column) -> list[Interval | None]:
@@ -43,15 +44,15 @@ class Outcomes:
 
         None for a group of several runs, and if the column is no mean over examples.
         """
-        runs = [group.measured if len(group.measured) == 1 else [] for group in groups]
+        runs = [list(found.values()) if len(found := self._runs(group)) == 1 else [] for group in groups]
 
         def compute(places: list[int]) -> list[Figures]:
             return _intervals([self._matrix(runs[place], column) for place in places])
 
-        found = self._figures("interval", column, runs, compute)
+        figures = self._figures("interval", column, runs, compute)
         return [
             imported.interval(group.records[0], column.key) if low is None or high is None else Interval(low, high)
-            for group, (low, high) in zip(groups, found, strict=True)
+            for group, (low, high) in zip(groups, figures, strict=True)
         ]
 
     def p_values(self, best: Group, others: Sequence[Group], column: Column) -> list[float | None]:
@@ -61,15 +62,39 @@ class Outcomes:
         paired by their seed; where a seed is missing on one side its run is left out, and where no seed is common
         they are paired in order.
         """
-        pairs = [_paired(best, other) for other in others]
+        pairs = [_paired(self._runs(best), self._runs(other)) for other in others]
 
         def compute(places: list[int]) -> list[Figures]:
             tested = {place: arrays for place in places if (arrays := self._aligned(pairs[place], column))}
             found = dict(zip(tested, paired_p_values(list(tested.values())), strict=True))
             return [(found.get(place), None) for place in places]
 
-        found = self._figures("test", column, [[*first, *second] for first, second in pairs], compute)
-        return [_without_examples(pair, column) if p is None else p for pair, (p, _) in zip(pairs, found, strict=True)]
+        figures = self._figures("test", column, [[*first, *second] for first, second in pairs], compute)
+        return [
+            _without_examples(pair, column) if p is None else p for pair, (p, _) in zip(pairs, figures, strict=True)
+        ]
+
+    def difference(self, first: list[Stored], second: list[Stored], column: Column) -> tuple[Interval | None, str]:
+        """95% interval of the mean of first - second over paired runs, and what it rests on, or why there is none."""
+        assert len(first) == len(second)
+        pair = first, second
+
+        def compute(places: list[int]) -> list[Figures]:
+            arrays = self._aligned(pair, column)
+            return [(arrays and paired_interval(*arrays)) or (None, None) for _ in places]
+
+        ((low, high),) = self._figures("difference", column, [[*first, *second]], compute)
+        seeds = f"{len(first)} seeds" if len(first) > 1 else ""
+        if low is not None and high is not None:
+            return Interval(low, high), f"over {' and '.join(filter(None, (seeds, 'the test examples')))}"
+        interval = mean_interval(_gaps(pair, column))
+        return interval, f"over {seeds}" if interval else "one run on each side, and no outcomes of the same examples"
+
+    def _runs(self, group: Group) -> dict[int, Stored]:
+        """The runs that count, by seed."""
+        if id(group) not in self._by_seed:
+            self._by_seed[id(group)] = {run.record.seed: run for run in group.measured}
+        return self._by_seed[id(group)]
 
     def save(self) -> None:
         """Remember what was computed for the next table."""
@@ -96,8 +121,8 @@ class Outcomes:
         """What the figure depends on, hashed; None if a run has no outcomes at all."""
         parts: list[object] = []
         for run in runs:
-            content, value = self._content(run.folder), column.value(run.record)
-            if content is None or value is None:
+            content = self._content(run.folder)
+            if content is None or (value := column.value(run.record)) is None:
                 return None
             parts += content, value
         return key(VERSION, what, column.outcome, parts) if parts else None
@@ -175,8 +200,9 @@ def _intervals(samples: "Sequence[Array | None]") -> list[Figures]:
     return found
 
 
-def _paired(best: Group, other: Group) -> Pair:
-    first, second = ({run.record.seed: run for run in group.measured} for group in (best, other))
+def _paired(first: dict[int, Stored], second: dict[int, Stored]) -> Pair:
+    if len(first) == len(second) == 1:  # whatever their seeds
+        return [*first.values()], [*second.values()]
     common = [seed for seed in first if seed in second]
     if common:
         return [first[seed] for seed in common], [second[seed] for seed in common]
@@ -186,11 +212,17 @@ def _paired(best: Group, other: Group) -> Pair:
 
 def _without_examples(pair: Pair, column: Column) -> float | None:
     """p-value from the results of common seeds, or of two imported runs from their shares alone."""
-    if len(pair[0]) == 1 and pair[0][0].record.source and pair[1][0].record.source:
-        return imported.p_value(pair[0][0].record, pair[1][0].record, column.key)
+    if len(pair[0]) > 1:
+        return paired_t(_gaps(pair, column))
+    one, two = pair[0][0].record, pair[1][0].record
+    return imported.p_value(one, two, column.key) if one.source and two.source else None
+
+
+def _gaps(pair: Pair, column: Column) -> list[float]:
+    """The difference of the column's values between the runs of each pair that both have one."""
     differences = []
     for first, second in zip(*pair, strict=True):
         one, two = column.value(first.record), column.value(second.record)
         if one is not None and two is not None:
             differences.append(one - two)
-    return paired_t(differences)
+    return differences

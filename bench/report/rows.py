@@ -35,7 +35,7 @@ class Row:
 
 def make_row(group: Group, columns: Iterable[Column]) -> Row:
     """The row of `group`, its cells with their values and their intervals over seeds."""
-    records = [run.record for run in group.measured]
+    records = [run.record for run in group.measured]  # read once: a property that makes a list
     cells = {column.key: _cell(records, column) for column in columns}
     return Row(group, cells, group.label, len(group.ok), group.status, group.reason)
 

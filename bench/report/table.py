@@ -139,7 +139,7 @@ def _add_extra(
     if wanted.tuned is not None:
         counts = {each.method: each.count for each in trials}
         for row in rows:
-            row.trials = counts.get(row.group.records[0].method)
+            row.trials = None if row.group.imported else counts.get(row.group.records[0].method)
             row.cells[TRIALS.key] = Cell(TRIALS, row.trials)
         extra += (TRIALS,)
     if wanted.pareto:

@@ -54,16 +54,15 @@ def tune(section: Section, criterion: str = "") -> tuple[Section, list[Trials]]:
             loss, and preference accuracy for a method that does not train the likelihood that these measure.
     """
     by_method: dict[str, list[Group]] = {}
+    picked = [group for group in section.groups if group.base or group.imported]  # nobody's trials
     for group in section.groups:
-        by_method.setdefault(group.records[0].method, []).append(group)
+        if not (group.base or group.imported):
+            by_method.setdefault(group.records[0].method, []).append(group)
     known = _criteria(section)
-    picked, trials = [], []
+    trials = []
     for method, groups in by_method.items():
-        if groups[0].base:
-            picked += groups
-            continue
         column = known.get(_key(criterion)) or _default(groups, known)
-        picked.append(min(groups, key=lambda group: _order(group, column)))
+        picked.append(min(groups, key=lambda group: _order(group, column, known[LOSS])))
         failed = sum(_score(group, column) is None for group in groups)
         trials.append(Trials(method, len(groups), failed, column))
     return replace(section, groups=picked), trials
@@ -113,17 +112,14 @@ def _default(groups: Sequence[Group], known: dict[str, Column]) -> Column:
 def _score(group: Group, column: Column) -> float | None:
     """Mean over the seeds that succeeded; None if none did, or if it is no number."""
     values = [value for run in group.ok if (value := column.value(run.record)) is not None]
-    mean = math.fsum(values) / len(values) if values and all(map(math.isfinite, values)) else None
-    return mean
+    return math.fsum(values) / len(values) if values and all(map(math.isfinite, values)) else None
 
 
-def _order(group: Group, column: Column) -> tuple[bool, float, int, float, str]:
+def _order(group: Group, column: Column, loss: Column) -> tuple[bool, float, int, float, str]:
     """The best score first; of equals the one with fewer failures, then the lower loss, then by name."""
-    score, scores = _score(group, column), [r.record.evaluation.validation for r in group.ok if r.record.evaluation]
-    losses = [each.loss for each in scores if each.loss is not None]
-    loss = math.fsum(losses) / len(losses) if losses and all(map(math.isfinite, losses)) else math.inf
-    worst = score is None
-    return worst, 0.0 if score is None else -column.better * score, len(group.runs) - len(group.ok), loss, group.label
+    score, tie = _score(group, column), _score(group, loss)
+    goodness = 0.0 if score is None else column.better * score
+    return score is None, -goodness, len(group.runs) - len(group.ok), math.inf if tie is None else tie, group.label
 
 
 def _together(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:

@@ -14,7 +14,15 @@ from bench.report.statistics.distributions import f_tail, incomplete_beta, range
 from bench.report.statistics.pareto import dominators, front, layers
 from bench.report.statistics.ranks import critical_difference, friedman, ranking, ranks
 from bench.report.statistics.scores import pscp
-from bench.report.statistics.tests import crossed, holm, holm_against_best, mcnemar, paired_p_values, paired_t
+from bench.report.statistics.tests import (
+    crossed,
+    holm,
+    holm_against_best,
+    mcnemar,
+    paired_interval,
+    paired_p_values,
+    paired_t,
+)
 
 DEGREES = [1, 2, 3, 4, 5, 9, 10, 11, 29, 100, 999, 2.7, 13.4]
 
@@ -182,6 +190,8 @@ def test_crossed_by_hand() -> None:
     # Over the seeds alone: t = 3 / (sqrt(2) / sqrt(2)) = 3 with one degree.
     assert crossed(values) == pytest.approx(max(joint, 2 * stats.t.sf(3, 1)))
     assert joint < crossed(values) == pytest.approx(0.2048, abs=1e-4)
+    # The interval of the same differences: t with one degree at 97.5% is 12.7062.
+    assert paired_interval(values, np.zeros((2, 3))) == pytest.approx((3 - 12.7062, 3 + 12.7062), abs=1e-3)
     # With examples that matter more than the seeds, the joint test decides: seed means 2 and 2.2, examples far apart.
     values = np.array([[-4.0, 2.0, 8.0], [-3.8, 2.2, 8.2]])
     # MS_seeds = 3 * 2 * 0.1^2 = 0.06, MS_examples = 2 * (36 + 36) / 2 = 72, no rest.
@@ -309,3 +319,8 @@ def test_every_order_of_rows_gives_the_same_correction() -> None:
     expected = dict(zip(p_values, holm_against_best(p_values), strict=True))
     for order in itertools.permutations(p_values):
         assert holm_against_best(order) == [expected[p] for p in order]
+
+
+def test_paired_interval_of_one_run_is_the_bootstraps() -> None:
+    first, second = np.random.default_rng(0).normal(size=(2, 1, 100))
+    assert paired_interval(first, second) == bootstrap([(first - second)[0]])[0].interval

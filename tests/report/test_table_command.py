@@ -12,6 +12,7 @@ from bench.records.schema import Record
 from bench.report.cli import main
 
 Make = Callable[..., Record]
+Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
@@ -170,3 +171,24 @@ def test_a_table_needs_no_heavy_library(results: Path) -> None:
     )
     root = Path(__file__).parents[2]
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root, stdout=subprocess.DEVNULL)
+
+
+def test_tuned_pareto_and_ranks(make: Make, store: Callable[..., Path], tmp_path: Path, capsys: Capture) -> None:
+    for task in ("pydoc", "sorting"):
+        for method, rank, loss in (("lora", 8, 0.5), ("lora", 4, 0.4), ("sft", 8, 0.3)):
+            record = make(method, loss=loss, task__name=task, method__rank=rank)
+            record.task = task
+            store(record)
+    folder = str(tmp_path / "runs")
+    front = "validation_loss_nats,peak_train_bytes"
+    assert main([folder, "--tuned", "loss", "--ranks", "--pareto", front, "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    rows = [(row["method"], row["trials"], row["pareto_front"]) for row in found["sections"][0]["rows"]]
+    assert rows == [("sft", 1, 1), ("lora (method.rank=4)", 2, 2)]
+    assert found["ranks"][0]["average_ranks"] == {"lora": 1.5, "sft": 1.5}
+    assert main(["--tuned", folder]) == 2
+    assert (
+        f"--tuned takes a metric, got the path {folder}; name the folders of results first" in capsys.readouterr().err
+    )
+    assert main([folder, "--ranks", "nonsense"]) == 2
+    assert "--ranks needs two tasks or more" in capsys.readouterr().err

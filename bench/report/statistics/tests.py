@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.report.statistics.bootstrap import bootstrap
-from bench.report.statistics.distributions import t_tail
-from bench.report.statistics.intervals import standard_error
+from bench.report.statistics.distributions import t_quantile, t_tail
+from bench.report.statistics.intervals import CONFIDENCE, Interval, standard_error
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,24 +73,44 @@ def crossed(differences: "Array") -> float:
     examples alone does so in up to 80%, since it takes the seeds that were drawn for all there are
     (`tests/report/test_coverage.py` measures these rates).
     """
+    mean = float(differences.mean())
+    return max(_tail(mean, error, degrees) for error, degrees in _crossed_errors(differences))
+
+
+def paired_interval(first: "Array", second: "Array") -> Interval | None:
+    """95% interval of the mean of first - second, outcomes of shape (runs, examples), run i paired with run i.
+
+    Of one run the bootstrap's over the examples, of several that which belongs to `crossed`.
+    """
+    differences = first - second
+    if len(differences) == 1:
+        return bootstrap([differences[0]])[0].interval
+    mean = float(differences.mean())
+    errors = _crossed_errors(differences)
+    half = max(t_quantile((1 + CONFIDENCE) / 2, degrees) * error for error, degrees in errors)
+    return Interval(mean - half, mean + half)
+
+
+def _crossed_errors(differences: "Array") -> list[tuple[float, float]]:
+    """Standard errors of the grand mean with their degrees of freedom: of the seeds alone, of seeds and examples."""
     runs, examples = differences.shape
-    grand = float(differences.mean())
+    assert runs > 1, "needs two runs"
     by_seed, by_example = differences.mean(axis=1), differences.mean(axis=0)
-    over_seeds = paired_t(by_seed.tolist())
-    assert over_seeds is not None, "needs two runs"
+    seeds_alone = math.sqrt(float(by_seed.var(ddof=1)) / runs), float(runs - 1)
     if examples < 2:
-        return over_seeds
-    rest = differences - by_seed[:, None] - by_example[None, :] + grand
+        return [seeds_alone]
+    rest = differences - by_seed[:, None] - by_example[None, :] + float(differences.mean())
     squares = (
         examples * float(by_seed.var(ddof=1)),
         runs * float(by_example.var(ddof=1)),
         float((rest**2).sum()) / ((runs - 1) * (examples - 1)),
     )
-    degrees = (runs - 1, examples - 1, (runs - 1) * (examples - 1))
     total = max(squares[0] + squares[1] - squares[2], squares[0], squares[1])
+    if total == 0:
+        return [seeds_alone]
+    degrees = (runs - 1, examples - 1, (runs - 1) * (examples - 1))
     spread = sum(square**2 / each for square, each in zip(squares, degrees, strict=True))
-    joint = _tail(grand, math.sqrt(total / (runs * examples)), total**2 / spread if spread else math.inf)
-    return max(joint, over_seeds)
+    return [seeds_alone, (math.sqrt(total / (runs * examples)), total**2 / spread)]
 
 
 def _tail(mean: float, error: float, degrees: float) -> float:
