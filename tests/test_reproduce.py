@@ -1,7 +1,5 @@
 """`tunebench reproduce`: a real run twice, and what cannot be run again."""
 
-import json
-import math
 import os
 import subprocess
 import sys
@@ -12,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from bench.config import Budget, Run, to_dict
+from bench.launch.queue import folder_of
+from bench.launch.view import View
 from bench.records import store
-from bench.records.schema import Record, Source, Status
+from bench.records.schema import Environment, Record, Source, Status
 from bench.reproduce import again, main
 from methods.lora import Lora
 
@@ -57,14 +57,52 @@ def test_a_run_again_gives_the_same_losses_to_the_last_bit(tmp_path: Path) -> No
     assert len(losses[0]) == 3
     assert losses[0] == losses[1]
 
-    lines = store.read_lines(original / "steps.jsonl")
-    lines[1]["loss"] = math.nextafter(lines[1]["loss"], 0)
-    store.write_lines(original / "steps.jsonl", lines)
-    done = typed(tmp_path, "reproduce", str(original), "--out", "elsewhere", "launch.start=spawn")
-    assert done.returncode == 1, done.stderr + done.stdout
-    assert "3 steps, the first other loss at step 2" in done.stdout
-    assert "Not reproduced to the last bit: step losses." in done.stdout
-    assert json.loads(next(tmp_path.glob("elsewhere/runs/*/lora-*/record.json")).read_text())["status"] == "ok"
+
+@pytest.fixture
+def made_again(monkeypatch: pytest.MonkeyPatch) -> Callable[[Record, list[float]], None]:
+    """Has a repetition end in this record, with these losses, instead of running."""
+
+    def make(record: Record, losses: list[float]) -> None:
+        def launch(runs: list[Run], view: View) -> list[Record]:
+            folder = folder_of(runs[0])
+            store.write(record, folder)
+            store.write_lines(folder / "steps.jsonl", [{"loss": loss} for loss in losses])
+            return [record]
+
+        monkeypatch.setattr("bench.launch.sweep.launch", launch)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("losses", "words", "code"),
+    [([2.0, 1.0], [], 0), ([2.0, 1.01], [], 1), ([2.0, 1.01], ["--tolerance", "0.01"], 0), ([2.0], [], 1)],
+)
+def test_the_exit_code_says_whether_it_is_the_same(
+    record: Record,
+    losses: list[float],
+    words: list[str],
+    code: int,
+    made_again: Callable[[Record, list[float]], None],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    record.environment = Environment("cpu-x", "cpu", "x", 1, 1, "x", 1, 1, "Linux", "3.11", {"torch": "2"})
+    folder = tmp_path / "results" / "runs" / "cpu-x" / record.run_id
+    store.write(record, folder)
+    store.write_lines(folder / "steps.jsonl", [{"loss": 2.0}, {"loss": 1.0}])
+    made_again(record, losses)
+    assert main([str(folder), "--out", str(tmp_path / "out"), *words]) == code
+    assert ("Reproduced" in capsys.readouterr().out) == (code == 0)
+
+
+def test_the_original_is_never_overwritten(record: Record, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = folder_of(again(record, tmp_path)[0])
+    store.write(record, folder)
+    assert main([str(folder), "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == (
+        f"tunebench reproduce: --out: {tmp_path} holds the original; name another folder\n"
+    )
 
 
 def test_the_run_of_a_record_is_the_same_run_elsewhere(record: Record, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
 """Results that others published, read into records that say so. Standard library only.
 
-Each source is one module with a `Importer`; `bench.imports.registry` names them.
+Each source is one module with an `Importer`; `bench.imports.registry` names them.
 """

@@ -72,7 +72,7 @@ def _import(importer: Importer, given: Path, out: Path, commit: str | None) -> i
     for path in paths:
         try:
             found.append(importer.read(path, commit))
-        except ValueError as error:
+        except (ValueError, ArithmeticError) as error:  # times of 0 or infinity
             print(f"tunebench import: left out: {path}: {error}", file=sys.stderr)
     if not found:
         raise ImportRefused(f"none of {len(paths)} files in {folder} is a result of {importer.title}")

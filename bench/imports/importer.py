@@ -23,7 +23,7 @@ class Importer:
     """A source of results.
 
     `read` makes one file into a record, given the source's commit if that is known; it raises ValueError, with the
-    key, for a file that it cannot use.
+    key, or ArithmeticError for a file that it cannot use.
     """
 
     name: str  # as the command line calls it

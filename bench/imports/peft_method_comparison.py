@@ -51,6 +51,7 @@ NOTES = {
     "phases.peak_reserved_bytes": "the most memory that the allocator held reserved over loading, training, "
     "validation and test together, less what was reserved at the start; not the peak of allocated memory",
     "phases.seconds": "the source's `total_time`",
+    "environment.git_commit": "of the source's checkout, which its program belongs to",
     "checkpoint_bytes": "of full fine-tuning estimated from the number of parameters, else of the saved adapter",
 }
 
@@ -78,7 +79,7 @@ def read(path: Path, commit: str | None) -> Imported:
         finished_at=(started + timedelta(seconds=value(run, "total_time", float))).isoformat(timespec="seconds"),
         config=_config(run, method, _short(variant, _model_name(run)), value(data, "meta_info", dict)),
         reason=reason, failed_phase=None if status is Status.OK else "evaluate" if _trained(run, windows) else "train",
-        environment=_environment(data["meta_info"]),
+        environment=_environment(data["meta_info"], run),
         data=Data(None, {"validation": VALIDATION, "test": TEST}, kind="math"),
         parameters=_parameters(info), phases=[_phase(run, info)], training=_training(run, windows, last),
         evaluation=_evaluation(run, windows, last), checkpoint_bytes=_checkpoint(info), source=source,
@@ -145,7 +146,7 @@ def _texts(part: Any) -> bool:
     return isinstance(part, list) and all(isinstance(each, str) for each in part)
 
 
-def _environment(meta: dict[str, Any]) -> Environment:
+def _environment(meta: dict[str, Any], run: dict[str, Any]) -> Environment:
     system = value(meta, "system_info", dict)
     device = optional(system, "accelerator", str) or value(system, "gpu", str)
     found = {name: optional(meta, f"package_info.{name}-version", str) for name in PACKAGES}
@@ -161,6 +162,8 @@ def _environment(meta: dict[str, Any]) -> Environment:
         platform="-".join(str(system[key]) for key in ("system", "release", "machine") if key in system),
         python=None,
         libraries={name: version for name, version in found.items() if version},
+        git_commit=optional(meta, "package_info.peft-commit-hash", str),
+        git_dirty=optional(run, "peft_worktree_is_dirty", bool),
     )
 
 
@@ -192,6 +195,7 @@ def _training(run: dict[str, Any], windows: list[dict[str, Any]], last: dict[str
     seconds = sum(line["train time"] for line in windows)
     full = optional(run, "peft_config", dict) is None
     wide = not full and value(settings, "autocast_adapter_dtype", bool)
+    dtype = f"unknown (weights {settings['dtype']})" if settings["dtype"].startswith("int") else settings["dtype"]
     return Training(
         steps=value(windows[-1], "step", int),
         warmup_steps=0,
@@ -206,7 +210,7 @@ def _training(run: dict[str, Any], windows: list[dict[str, Any]], last: dict[str
         final_loss=_final_loss(settings, windows),
         learning_rate=value(settings, "optimizer_kwargs.lr", float),
         optimizer=value(settings, "optimizer_type", str),
-        precision="mixed" if value(settings, "use_amp", bool) else settings["dtype"],
+        precision="mixed" if value(settings, "use_amp", bool) else dtype,
         trainable_dtype="float32" if wide else settings["dtype"],
         loss="full",
         micro_batch_size=value(settings, "batch_size", int),

@@ -129,7 +129,7 @@ def scan(roots: Iterable[Path]) -> tuple[dict[Path, Record], list[DamagedRecord]
     damaged: list[DamagedRecord] = []
     unreadable: list[OSError] = []
     together: dict[str, list[str]] = {}  # by the folder whose cache knows them
-    with _without_collections():
+    with without_collections():
         for root in [path for given in roots for path in expand(given)]:
             for path in files(root, seen, unreadable):
                 run = os.path.dirname(path)
@@ -180,8 +180,8 @@ def _ordered(paths: Iterable[str]) -> list[str]:
 
 
 @contextmanager
-def _without_collections() -> Iterator[None]:
-    """Keep Python from looking for garbage among thousands of records that are all in use."""
+def without_collections() -> Iterator[None]:
+    """Keep Python from looking for garbage among many thousands of objects that are all in use."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.records.store import without_collections
 from bench.report.arguments import CONDITIONS, add_arguments, carry_out
 from bench.report.formats import FORMATS
 from bench.report.selection import UsageError
@@ -34,10 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 0, or 2 for a request that cannot be met."""
     options = _parser().parse_args(argv)
     try:
-        request = carry_out(options)
-        for error in request.damaged:
-            print(f"tunebench table: damaged record left out: {error}", file=sys.stderr)
-        _deliver(request.table, options)
+        with without_collections():
+            request = carry_out(options)
+            for error in request.damaged:
+                print(f"tunebench table: damaged record left out: {error}", file=sys.stderr)
+            _deliver(request.table, options)
     except ValueError as error:
         print(f"tunebench table: {error}", file=sys.stderr)
         return 2

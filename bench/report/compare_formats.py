@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bench.records.store import plain
 from bench.report.compare import Comparison, Figure, Pair
 from bench.report.differences import Difference
-from bench.report.formats import _md as escape_markdown
+from bench.report.formats import escaped as escape_markdown
 from bench.report.sections import Stored
 
 if TYPE_CHECKING:

@@ -34,23 +34,25 @@ def markdown(table: Table) -> str:
 
 
 def _markdown_section(section: SectionTable) -> str:
-    lines = [f"### {_md(section.title)}", ""]
-    lines.append("| " + " | ".join(map(_md, headers(section))) + " |")
+    lines = [f"### {escaped(section.title)}", ""]
+    lines.append("| " + " | ".join(map(escaped, headers(section))) + " |")
     lines.append("| --- |" + " ---: |" * (len(section.shown) + 1) + " --- |")
     for row in section.rows:
-        cells = [f"**{_md(cell.text())}**" if cell.best else _md(cell.text()) for cell in shown_cells(section, row)]
-        lines.append("| " + " | ".join([_md(row.label), *cells, str(row.seeds), _md(row.outcome)]) + " |")
-    lines += ["", *(f"- **{name}**: {_md(text)}" for name, text in section.caption.items())]
-    return "\n".join([*lines, "", *(f"- {_md(note)}" for note in section.notes), ""])
+        cells = [
+            f"**{escaped(cell.text())}**" if cell.best else escaped(cell.text()) for cell in shown_cells(section, row)
+        ]
+        lines.append("| " + " | ".join([escaped(row.label), *cells, str(row.seeds), escaped(row.outcome)]) + " |")
+    lines += ["", *(f"- **{name}**: {escaped(text)}" for name, text in section.caption.items())]
+    return "\n".join([*lines, "", *(f"- {escaped(note)}" for note in section.notes), ""])
 
 
 def _markdown_ranks(summary: RankSummary) -> str:
     def line(cells: list[str]) -> str:
-        return "| " + " | ".join(map(_md, cells)) + " |"
+        return "| " + " | ".join(map(escaped, cells)) + " |"
 
-    lines = [f"### {_md(f'Ranks over tasks · {summary.title}')}", "", line(summary.headers())]
+    lines = [f"### {escaped(f'Ranks over tasks · {summary.title}')}", "", line(summary.headers())]
     lines += ["| --- |" + " ---: |" * (len(summary.headers()) - 1), *map(line, summary.rows())]
-    return "\n".join([*lines, "", *(f"- {_md(note)}" for note in summary.notes()), ""])
+    return "\n".join([*lines, "", *(f"- {escaped(note)}" for note in summary.notes()), ""])
 
 
 def headers(section: SectionTable) -> list[str]:
@@ -63,7 +65,8 @@ def shown_cells(section: SectionTable, row: Row) -> list[Cell]:
     return [row.cells[column.key] for column in section.shown]
 
 
-def _md(text: str) -> str:
+def escaped(text: str) -> str:
+    """Text in which Markdown reads no markup."""
     return re.sub(r"([\\|*_`<>\[\]])", r"\\\1", text)
 
 

@@ -1,6 +1,7 @@
 """The importer of huggingface/peft's method_comparison, on real files of it: each figure where it belongs."""
 
 import json
+import math
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -62,6 +63,7 @@ def test_a_record_says_what_it_is_and_where_it_comes_from() -> None:
     assert record.environment is not None
     assert (record.environment.hardware, record.environment.device_name) == ("nvidia-l40s", "NVIDIA L40S")
     assert record.environment.libraries["peft"] == "0.15.2.dev0"
+    assert record.environment.git_commit == "5fe7f8f8abe914d313fc3751f2ea92de7718fbaf"
     assert record.environment.threads is None
 
 
@@ -205,11 +207,21 @@ def test_damaged_files_are_named_and_left_out(tmp_path: Path, capsys: pytest.Cap
     shutil.copytree(FILES, given)
     (given / "torn.json").write_text('{"run_info": ')
     (given / "other.json").write_text("[]")
+    for name, key, odd in (
+        ("zero", "train time", 0.0),
+        ("inf", "tokens / sec", math.inf),
+        ("nan", "tokens / sec", math.nan),
+    ):
+        data = raw(RANK64)
+        for line in data["train_info"]["metrics"][:-1]:
+            line[key] = odd
+        (given / f"{name}.json").write_text(json.dumps(data))
     assert main(["peft-method-comparison", str(given), "--out", str(tmp_path / "out")]) == 0
     said = capsys.readouterr()
     assert f"left out: {given / 'torn.json'}: is not valid JSON" in said.err
     assert f"left out: {given / 'other.json'}: is not a JSON object" in said.err
-    assert "2 of 7 files left out" in said.out
+    assert "5 of 10 files left out" in said.out
+    assert said.err.count("left out") == 5
 
 
 @pytest.mark.parametrize(
