@@ -28,9 +28,11 @@ def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> In
     (`tests/report/test_coverage.py` measures both).
     """
     n = len(values)
-    if n < 2 or not all(map(math.isfinite, values)):
+    if n < 2:
         return None
-    mean = math.fsum(values) / n
+    mean = sum(values) / n
+    if not math.isfinite(mean):
+        return None
     half = t_quantile((1 + confidence) / 2, n - 1) * standard_error(values, mean)
     return Interval(mean - half, mean + half)
 
@@ -38,7 +40,7 @@ def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> In
 def standard_error(values: Sequence[float], mean: float) -> float:
     """Standard error of the mean of at least two values; `mean` is theirs."""
     n = len(values)
-    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1) / n)
+    return math.sqrt(sum([(value - mean) ** 2 for value in values]) / (n - 1) / n)
 
 
 def wilson(successes: int, trials: int, confidence: float = CONFIDENCE) -> Interval:

@@ -63,11 +63,10 @@ def mcnemar(only_first: int, only_second: int) -> float:
 def paired_t(differences: Sequence[float]) -> float | None:
     """Two-sided p-value of the mean of the differences being zero by Student's t; None for fewer than two."""
     n = len(differences)
-    if n < 2 or not all(map(math.isfinite, differences)):
+    if n < 2:
         return None
-    mean = math.fsum(differences) / n
-    error = standard_error(differences, mean)
-    return _tail(mean, error, n - 1)
+    mean = sum(differences) / n
+    return _tail(mean, standard_error(differences, mean), n - 1) if math.isfinite(mean) else None
 
 
 def crossed(differences: "Array") -> float:
