@@ -7,7 +7,6 @@ the results through the reader's browser.
 import argparse
 import hashlib
 import json
-import os
 import sys
 import threading
 import webbrowser
@@ -17,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from bench.launch.progress import Progress
-from bench.records.find import expand, files
+from bench.records.find import expand, listing
 from bench.report.arguments import CONDITIONS, add_arguments, carry_out
 from bench.report.page.render import Origin, report
 from bench.report.selection import UsageError
@@ -45,16 +44,8 @@ class Site:
 
     def version(self) -> str:
         """A hash of the names, sizes and times of all records."""
-        seen = hashlib.sha256()
-        known: set[str] = set()
-        roots = [path for root in self._options.results for path in expand(root)]
-        for path in sorted(path for root in roots for path in files(root, known, [])):
-            try:
-                found = os.stat(path)
-            except OSError:  # moved since
-                continue
-            seen.update(f"{path} {found.st_size} {found.st_mtime_ns} {found.st_ino}\n".encode())
-        return seen.hexdigest()[:16]
+        found = listing(self._options.results).files
+        return hashlib.sha256(repr(found).encode(errors="surrogateescape")).hexdigest()[:16]
 
     def page(self) -> bytes:
         """The page of the results as they are now."""

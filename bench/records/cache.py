@@ -28,6 +28,7 @@ from typing import Any
 from bench import __version__
 from bench.records import schema
 from bench.records.cache_dir import cache_dir
+from bench.records.find import Signature, signature
 
 FEW = 64  # records that are not worth a cache
 WORTHWHILE = 20  # reading a record takes as long as keeping so many: a cache is written where a larger share is new
@@ -35,8 +36,8 @@ TICK_NS = 100_000_000  # no clock of a file system is coarser, but those of whol
 COARSE_TICK_NS = 2_000_000_000
 UNUSED_S = 60 * 24 * 3600  # a cache that nobody has used for so long goes
 SUFFIX = ".records"
+PACKAGE = Path(__file__).parent
 CLASSES = {name for name, found in vars(schema).items() if isinstance(found, type)}
-Signature = tuple[int, int, int, int]
 Entries = dict[str, tuple[Signature, schema.Record]]  # by the path of record.json
 
 
@@ -44,16 +45,6 @@ def directory() -> Path | None:
     """Where the caches lie; None if there shall be none."""
     folder = cache_dir()
     return None if folder is None else folder / "records"
-
-
-def signature(path: str) -> Signature:
-    """What changes whenever the file does.
-
-    Raises:
-        OSError: there is no such file.
-    """
-    found = os.stat(path)
-    return found.st_size, found.st_mtime_ns, found.st_ino, found.st_ctime_ns
 
 
 def settled(signature: Signature, now_ns: int) -> bool:
@@ -65,7 +56,7 @@ def settled(signature: Signature, now_ns: int) -> bool:
 def load(root: str) -> Entries:
     """The records that were kept for the folder `root`; none if there is no cache that can be trusted."""
     folder = directory()
-    if folder is None or not _own(folder):
+    if folder is None or not own(folder):
         return {}
     path = folder / _name(root)
     try:
@@ -85,19 +76,27 @@ def keep(root: str, entries: Entries) -> None:
     folder = directory()
     if folder is None:
         return
-    temporary = folder / f"{_name(root)}.{os.getpid()}.tmp"
     try:
         body = pickle.dumps(entries, protocol=pickle.HIGHEST_PROTOCOL)
-        folder.mkdir(parents=True, mode=0o700, exist_ok=True)
-        if not _own(folder):
+    except RecursionError:  # settings nested without end
+        return
+    write(folder / _name(root), _head(root, body) + body)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Put `content` into a folder of the cache, whole or not at all; that this cannot be done is no error."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
+        if not own(path.parent):
             return
         try:
-            temporary.write_bytes(_head(root, body) + body)
-            os.replace(temporary, folder / _name(root))
+            temporary.write_bytes(content)
+            os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-        _clear(folder)
-    except (OSError, RecursionError):  # no room, nothing may be written there, or settings nested without end
+        _clear(path.parent)
+    except OSError:  # no room, or nothing may be written there
         pass
 
 
@@ -123,7 +122,7 @@ class _Unpickler(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def _own(folder: Path) -> bool:
+def own(folder: Path) -> bool:
     """Whether `folder` is the user's, and nobody else may write there."""
     try:
         found = os.stat(folder)
@@ -140,13 +139,13 @@ def _name(root: str) -> str:
 
 def _head(root: str, body: bytes) -> bytes:
     """The first line of a cache: who wrote it, for which folder, and a sum that tells damage."""
-    return f"{_code()} {_name(root)} {len(body)} {zlib.crc32(body)}\n".encode()
+    return f"{code(PACKAGE)} {_name(root)} {len(body)} {zlib.crc32(body)}\n".encode()
 
 
 @functools.cache
-def _code() -> str:
-    """What the meaning of a cache depends on: the versions, and in a checkout the state of this package."""
-    sources = sorted((path.name, *signature(str(path))[:2]) for path in Path(__file__).parent.glob("*.py"))
+def code(*packages: Path) -> str:
+    """What the meaning of a cache depends on: the versions, and in a checkout the state of these packages."""
+    sources = sorted((str(path), signature(str(path))) for package in packages for path in package.rglob("*.py"))
     whole = (__version__, schema.SCHEMA_VERSION, sys.version, sources)
     return hashlib.blake2b(repr(whole).encode(), digest_size=16).hexdigest()
 
@@ -154,5 +153,5 @@ def _code() -> str:
 def _clear(folder: Path) -> None:
     """Remove what nobody has used for long, also what a killed writer left."""
     for path in folder.iterdir():
-        if path.suffix in (SUFFIX, ".tmp") and path.stat().st_mtime < time.time() - UNUSED_S:
+        if path.stat().st_mtime < time.time() - UNUSED_S:
             path.unlink(missing_ok=True)

@@ -5,10 +5,49 @@ Paths are texts here, since a `Path` for each of a hundred thousand files takes 
 
 import glob
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 RECORD = "record.json"
+Signature = tuple[int, int, int, int]
+
+
+@dataclass
+class Listing:
+    """The files of records below some roots.
+
+    Attributes:
+        files: the signature of each file by its resolved path, None where the file itself cannot be reached; by the
+            folder under which the cache keeps them.
+        unreadable: the errors of folders that cannot be listed.
+        time_ns: when the listing began.
+    """
+
+    files: dict[str, dict[str, Signature | None]] = field(default_factory=dict)
+    unreadable: list[OSError] = field(default_factory=list)
+    time_ns: int = field(default_factory=time.time_ns)
+
+
+def listing(roots: Iterable[Path]) -> Listing:
+    """Every record.json below `roots`; see `bench.records.store.scan`."""
+    made, seen = Listing(), set[str]()
+    for root in [path for given in roots for path in expand(given)]:
+        for path in files(root, seen, made.unreadable):
+            run = os.path.dirname(path)
+            folder = root if len(run) > len(root) else os.path.dirname(run)
+            made.files.setdefault(folder, {})[path] = signature(path)
+    return made
+
+
+def signature(path: str) -> Signature | None:
+    """Size, times and inode, of which one changes whenever the file does; None if it cannot be reached."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_ino, found.st_ctime_ns
 
 
 def is_pattern(root: Path) -> bool:

@@ -10,7 +10,6 @@ import gc
 import json
 import math
 import os
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -19,7 +18,7 @@ from typing import Any
 
 from bench.records import cache
 from bench.records.build import builder
-from bench.records.find import RECORD, expand, files
+from bench.records.find import RECORD, Listing, Signature, listing
 from bench.records.migrations import migrate
 from bench.records.schema import SCHEMA_VERSION, Record
 
@@ -124,19 +123,17 @@ def scan(roots: Iterable[Path]) -> tuple[dict[Path, Record], list[DamagedRecord]
     that folders and record.json files match; none is read twice. Of many records equal parts, such as the environment,
     may be one object: change none of them in place.
     """
-    seen: set[str] = set()
-    found: dict[str, Record] = {}
-    damaged: list[DamagedRecord] = []
-    unreadable: list[OSError] = []
-    together: dict[str, list[str]] = {}  # by the folder whose cache knows them
     with without_collections():
-        for root in [path for given in roots for path in expand(given)]:
-            for path in files(root, seen, unreadable):
-                run = os.path.dirname(path)
-                together.setdefault(root if len(run) > len(root) else os.path.dirname(run), []).append(path)
-        for folder, paths in together.items():
-            _read_all(folder, paths, found, damaged)
-        damaged += [DamagedRecord(Path(error.filename), f"cannot be read: {error.strerror}") for error in unreadable]
+        return read_listing(listing(roots))
+
+
+def read_listing(files: Listing) -> tuple[dict[Path, Record], list[DamagedRecord]]:
+    """The records that `files` lists by their folder, in order of path, and what could not be read."""
+    found: dict[str, Record] = {}
+    damaged = [DamagedRecord(Path(e.filename), f"cannot be read: {e.strerror}") for e in files.unreadable]
+    with without_collections():
+        for folder, signatures in files.files.items():
+            _read_all(folder, signatures, files.time_ns, found, damaged)
         return {Path(os.path.dirname(path)): found[path] for path in _ordered(found)}, damaged
 
 
@@ -146,30 +143,34 @@ def load(roots: Iterable[Path]) -> tuple[list[Record], list[DamagedRecord]]:
     return list(found.values()), damaged
 
 
-def _read_all(folder: str, paths: list[str], found: dict[str, Record], damaged: list[DamagedRecord]) -> None:
-    """Read the records in the files `paths` below `folder` into `found`, by way of the cache."""
-    many, now = len(paths) >= cache.FEW, time.time_ns()
+def _read_all(
+    folder: str,
+    signatures: dict[str, Signature | None],
+    time_ns: int,
+    found: dict[str, Record],
+    damaged: list[DamagedRecord],
+) -> None:
+    """Read the records in files below `folder` into `found`, by way of the cache."""
+    many = len(signatures) >= cache.FEW
     kept = cache.load(folder) if many else {}
     fresh: cache.Entries = {}
-    for path in _ordered(paths):
+    for path in _ordered(signatures):
+        signature, known = signatures[path], kept.get(path)
+        if known is not None and known[0] == signature:
+            found[path] = known[1]
+            continue
         try:
-            signature = cache.signature(path)
-            known = kept.get(path)
-            if known is not None and known[0] == signature:
-                found[path] = known[1]
-                continue
             found[path] = read(Path(path))
-        except OSError as error:
-            damaged.append(DamagedRecord(Path(path), f"cannot be read: {error.strerror}"))
         except DamagedRecord as error:
             damaged.append(error)
         else:
-            fresh[path] = signature, found[path]
+            if signature is not None:
+                fresh[path] = signature, found[path]
     if not many:
         return
     cache.share(record for _, record in fresh.values())
-    settled = {path: entry for path, entry in fresh.items() if cache.settled(entry[0], now)}
-    if len(settled) * cache.WORTHWHILE > len(paths):
+    settled = {path: entry for path, entry in fresh.items() if cache.settled(entry[0], time_ns)}
+    if len(settled) * cache.WORTHWHILE > len(signatures):
         others = {path: entry for path, entry in kept.items() if path in found or os.path.exists(path)}
         cache.keep(folder, others | settled)
 

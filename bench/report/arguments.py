@@ -4,8 +4,10 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.records.find import Listing
+from bench.records.store import read_listing
 from bench.report.facts import HEADINGS, MIXABLE
-from bench.report.selection import RESULTS, UsageError, find, select
+from bench.report.selection import RESULTS, UsageError, locate, select
 from bench.report.table import Table, build
 
 CONDITIONS = """conditions (--where):
@@ -48,11 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--where", nargs="+", action="extend", default=[], metavar="CONDITION", help=where)
 
 
-def carry_out(options: argparse.Namespace, empty: bool = False) -> Request:
+def carry_out(options: argparse.Namespace, files: Listing | None = None, empty: bool = False) -> Request:
     """The table that was asked for.
 
     Args:
         options: as parsed by a parser with these arguments.
+        files: of `options.results`, where they are known already.
         empty: no records at all make a table without sections.
 
     Raises:
@@ -61,9 +64,11 @@ def carry_out(options: argparse.Namespace, empty: bool = False) -> Request:
     for flag, metric in (("--tuned", options.tuned), ("--ranks", options.ranks)):
         if metric and Path(metric).exists():
             raise UsageError(f"{flag} takes a metric, got the path {metric}; name the folders of results first")
-    found, damaged = find(options.results)
+    found, damaged = read_listing(files or locate(options.results))
     if not found and not empty:
         where = ", ".join(map(str, options.results))
+        if damaged:
+            raise UsageError(f"no record in {where} can be used; {damaged[0]}")
         raise UsageError(f"no records in {where}; `tunebench sweep` makes some, or name another folder")
     kept = select(found, options.where) if found else found
     table = build(

@@ -5,10 +5,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.records.find import Listing
 from bench.records.store import without_collections
 from bench.report.arguments import CONDITIONS, add_arguments, carry_out
 from bench.report.formats import FORMATS
-from bench.report.selection import UsageError
+from bench.report.remember import Remembered
+from bench.report.selection import UsageError, locate
 from bench.report.table import Table
 from bench.report.terminal import make_console, render, show
 
@@ -30,16 +32,20 @@ EXAMPLES = """examples:
   tunebench table --format csv > results.csv
 """
 
+FASTEST = "For many thousands of rows --format csv is the fastest output.\n"
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 0, or 2 for a request that cannot be met."""
     options = _parser().parse_args(argv)
     try:
+        chosen = _format(options)
         with without_collections():
-            request = carry_out(options)
-            for error in request.damaged:
-                print(f"tunebench table: damaged record left out: {error}", file=sys.stderr)
-            _deliver(request.table, options)
+            files = locate(options.results)
+            if chosen == "terminal" and options.out is None:
+                show(_table(files, options)[0], make_console())
+            else:
+                _deliver(_text(files, chosen, options), options.out)
     except ValueError as error:
         print(f"tunebench table: {error}", file=sys.stderr)
         return 2
@@ -50,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "tunebench table",
         description=DESCRIPTION,
-        epilog=f"{EXAMPLES}\n{CONDITIONS}For many thousands of rows --format csv is the fastest output.\n",
+        epilog=f"{EXAMPLES}\n{CONDITIONS}{FASTEST}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_arguments(parser)
@@ -60,23 +66,42 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _deliver(table: Table, options: argparse.Namespace) -> None:
-    chosen = options.format
-    if chosen is None:
-        ending = options.out.suffix.lower() if options.out else ".txt"
-        if ending not in SUFFIXES:
-            raise UsageError(f"--out: cannot tell the format from {options.out.name!r}; add --format")
-        chosen = SUFFIXES[ending]
-    if options.out is None and chosen == "terminal":
-        show(table, make_console())
-        return
-    text = render(table) if chosen == "terminal" else FORMATS[chosen](table)
-    if options.out is None:
+def _text(files: Listing, chosen: str, options: argparse.Namespace) -> str:
+    asked = {key: value for key, value in vars(options).items() if key not in ("results", "out", "format")}
+    remembered = Remembered(files, (chosen, asked))
+    text = remembered.read()
+    if text is None:
+        table, whole = _table(files, options)
+        text = render(table) if chosen == "terminal" else FORMATS[chosen](table)
+        if whole:  # else the next time must name the damaged ones again
+            remembered.write(text)
+    return text
+
+
+def _table(files: Listing, options: argparse.Namespace) -> tuple[Table, bool]:
+    """The table, and whether all records could be read."""
+    request = carry_out(options, files)
+    for error in request.damaged:
+        print(f"tunebench table: damaged record left out: {error}", file=sys.stderr)
+    return request.table, not request.damaged
+
+
+def _format(options: argparse.Namespace) -> str:
+    if options.format is not None:
+        return str(options.format)
+    ending = options.out.suffix.lower() if options.out else ".txt"
+    if ending not in SUFFIXES:
+        raise UsageError(f"--out: cannot tell the format from {options.out.name!r}; add --format")
+    return SUFFIXES[ending]
+
+
+def _deliver(text: str, out: Path | None) -> None:
+    if out is None:
         sys.stdout.write(text)
         return
     try:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(text, encoding="utf-8")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"cannot write {options.out}: {error.strerror}") from error
-    print(f"wrote {options.out}", file=sys.stderr)
+        raise UsageError(f"cannot write {out}: {error.strerror}") from error
+    print(f"wrote {out}", file=sys.stderr)

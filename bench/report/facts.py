@@ -41,11 +41,7 @@ class Known:
     key: str  # `alike` as text
     place: str  # model and task, as far as they must be equal
     variant: str  # the facts that may differ, as text
-
-    @property
-    def whole(self) -> bool:
-        """Whether nothing is missing; a run that failed early lacks some facts."""
-        return None not in (self.facts["libraries"], self.facts["data"], self.facts["tunebench_version"])
+    whole: bool  # nothing is missing; a run that failed early lacks some facts
 
 
 class Facts:
@@ -65,12 +61,13 @@ class Facts:
     def of(self, run: Stored) -> Known:
         """What is known of `run`; runs that share the parts of their records share it."""
         record, folder = run
-        parts = [record.config.get(key) for key in ("model", "task", "budget", "measure")]
-        extra = tuple(titled(key, value(record, key, folder)) for key in self.by)
+        config, environment, data, source = record.config, record.environment, record.data, record.source
+        extra = tuple([titled(key, value(record, key, folder)) for key in self.by]) if self.by else ()
         identity = (
-            *map(id, (*parts, record.environment)), record.data and record.data.fingerprint, record.tunebench_version,
-            record.schema_version, record.source and record.source.name, record.model, record.task,
-            record.method == BASE, record.environment is None and folder and folder.parent.name, extra,
+            id(config.get("model")), id(config.get("task")), id(config.get("budget")), id(config.get("measure")),
+            id(environment), data and data.fingerprint, record.tunebench_version, record.schema_version,
+            source and source.name, record.model, record.task, record.method == BASE,
+            folder.parent.name if environment is None and folder is not None else "", extra,
         )  # fmt: skip
         found = self._known.get(identity)
         if found is None:
@@ -87,7 +84,8 @@ class Facts:
         found["by"] = alike["by"] = by
         place: dict[str, Any] = {key: alike[key] for key in ("model", "task") if key in alike}
         variant = {key: found[key] for key in sorted(self._free)}
-        return Known(found, alike, _text(alike), _text(place), _text(variant))
+        whole = None not in (found["libraries"], found["data"], found["tunebench_version"])
+        return Known(found, alike, _text(alike), _text(place), _text(variant), whole)
 
 
 def facts(run: Stored) -> dict[str, Any]:

@@ -104,12 +104,15 @@ class Section:
         return str(getattr((group or self.groups[0]).runs[0].record, key))
 
 
+Placed = tuple[Stored, Known]  # a run, and what is known of it
+
+
 @dataclass
 class _Draft:
     """A section in the making."""
 
     known: Known
-    runs: list[Stored]
+    runs: list[Placed]
 
 
 def split(runs: Iterable[Stored], by: Sequence[str] = (), mix: Sequence[str] = ()) -> list[Section]:
@@ -121,49 +124,49 @@ def split(runs: Iterable[Stored], by: Sequence[str] = (), mix: Sequence[str] = (
         mix: names in `MIXABLE` of what may differ within a section.
     """
     facts = Facts(by, mix)
-    runs = sorted(runs, key=lambda run: run.record.started_at)
-    drafts = _gather([run for run in runs if run.record.method != BASE], facts)
-    bases: dict[str, list[Stored]] = {}
-    for run in runs:
-        if run.record.method == BASE:
-            bases.setdefault(facts.of(run).place, []).append(run)
-    lonely = dict.fromkeys(id(run.record) for each in bases.values() for run in each)
+    placed = [(run, facts.of(run)) for run in sorted(runs, key=lambda run: run.record.started_at)]
+    drafts = _gather([each for each in placed if each[0].record.method != BASE])
+    bases: dict[str, list[Placed]] = {}
+    for each in placed:
+        if each[0].record.method == BASE:
+            bases.setdefault(each[1].place, []).append(each)
+    lonely = {id(run.record): (run, known) for found in bases.values() for run, known in found}
     for draft in drafts:
-        fitting = [run for run in bases.get(draft.known.place, ()) if _shares(facts.of(run), draft.known)]
-        for run in fitting:
+        fitting = [each for each in bases.get(draft.known.place, ()) if _shares(each[1], draft.known)]
+        for run, _ in fitting:
             lonely.pop(id(run.record), None)
-        draft.runs = _chosen_bases(draft, fitting, facts) + draft.runs
-    drafts += _gather([run for each in bases.values() for run in each if id(run.record) in lonely], facts)
+        draft.runs = _chosen_bases(draft, fitting) + draft.runs
+    drafts += _gather(list(lonely.values()))
     order = (*by, *(key for key in HEADINGS if key not in by))
-    made = [_section(draft, facts, mix) for draft in drafts]
+    made = [_section(draft, mix) for draft in drafts]
     return sorted(made, key=lambda section: [natural(section.heading(key)) for key in order])
 
 
-def _gather(runs: list[Stored], facts: Facts) -> list[_Draft]:
+def _gather(runs: list[Placed]) -> list[_Draft]:
     """Runs with equal facts together; those that lack some go to the newest section that fits."""
     whole: dict[str, _Draft] = {}
     partial = []
-    for run in runs:
-        known = facts.of(run)
+    for each in runs:
+        known = each[1]
         if not known.whole:
-            partial.append(run)
+            partial.append(each)
         elif known.key in whole:
-            whole[known.key].runs.append(run)
+            whole[known.key].runs.append(each)
         else:
-            whole[known.key] = _Draft(_own_copy(known), [run])
+            whole[known.key] = _Draft(_own_copy(known), [each])
     drafts = list(whole.values())
     places: dict[str, list[_Draft]] = {}
     for draft in drafts:
         places.setdefault(draft.known.place, []).append(draft)
-    for run in partial:
-        known = facts.of(run)
+    for each in partial:
+        known = each[1]
         here = places.setdefault(known.place, [])
         fitting = next((d for d in reversed(here) if compatible(known.alike, d.known.alike, known.alike)), None)
         if fitting is None:
-            here.append(_Draft(_own_copy(known), [run]))
+            here.append(_Draft(_own_copy(known), [each]))
             drafts.append(here[-1])
         else:
-            fitting.runs.append(run)
+            fitting.runs.append(each)
             for mine, its in ((fitting.known.facts, known.facts), (fitting.known.alike, known.alike)):
                 mine |= {key: value for key, value in its.items() if mine[key] is None}
     return drafts
@@ -171,27 +174,27 @@ def _gather(runs: list[Stored], facts: Facts) -> list[_Draft]:
 
 def _own_copy(known: Known) -> Known:
     """Facts that a section may add to, for `known` belongs to all runs that share it."""
-    return Known(dict(known.facts), dict(known.alike), known.key, known.place, known.variant)
+    return Known(dict(known.facts), dict(known.alike), known.key, known.place, known.variant, known.whole)
 
 
 def _shares(base: Known, section: Known) -> bool:
     return compatible(base.alike, section.alike, [key for key in SAME_BASE if key in section.alike])
 
 
-def _chosen_bases(draft: _Draft, fitting: list[Stored], facts: Facts) -> list[Stored]:
+def _chosen_bases(draft: _Draft, fitting: list[Placed]) -> list[Placed]:
     """The base of a section: of several, the one with most facts in common, then the newest.
 
     Where a model, task or hardware is mixed, there is one for each that the section's runs have.
     """
-    occurring = {_base_facts(facts.of(run)) for run in draft.runs}
-    chosen: dict[str, list[Stored]] = {}
-    for run in reversed(fitting):
-        chosen.setdefault(_base_facts(facts.of(run)), []).append(run)
+    occurring = {_base_facts(known) for known in {id(known): known for _, known in draft.runs}.values()}
+    chosen: dict[str, list[Placed]] = {}
+    for each in reversed(fitting):
+        chosen.setdefault(_base_facts(each[1]), []).append(each)
     several = len(occurring) > 1
 
-    def closeness(run: Stored) -> int:
-        base = facts.of(run).facts
-        return sum(base[key] == draft.known.facts[key] for key in base if key != "budget")
+    def closeness(base: Placed) -> int:
+        facts = base[1].facts
+        return sum(facts[key] == draft.known.facts[key] for key in facts if key != "budget")
 
     return [max(runs, key=closeness) for variant, runs in chosen.items() if not several or variant in occurring]
 
@@ -201,15 +204,15 @@ def _base_facts(known: Known) -> str:
     return repr([(key, known.facts[key]) for key in SAME_BASE if key not in known.alike])
 
 
-def _section(draft: _Draft, facts: Facts, mix: Sequence[str]) -> Section:
-    groups: dict[tuple[str, str, str], dict[int, Stored]] = {}
-    for run in draft.runs:  # the oldest first, so that the newest of equals stays
+def _section(draft: _Draft, mix: Sequence[str]) -> Section:
+    groups: dict[tuple[str, str, str], dict[int, Placed]] = {}
+    for run, known in draft.runs:  # the oldest first, so that the newest of equals stays
         record = run.record
-        groups.setdefault((record.method, record.group, facts.of(run).variant), {})[record.seed] = run
+        groups.setdefault((record.method, record.group, known.variant), {})[record.seed] = run, known
     section = Section(draft.known.facts)
     for runs in groups.values():
         members = [runs[seed] for seed in sorted(runs)]
-        section.groups.append(Group(members, facts=facts.of(members[0]).facts))
+        section.groups.append(Group([run for run, _ in members], facts=members[0][1].facts))
     section.duplicates = len(draft.runs) - sum(len(group.runs) for group in section.groups)
     section.mixed = label(section.groups, mix)
     return section

@@ -6,11 +6,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from bench.records.find import expand, is_pattern
+from bench.records.find import Listing, expand, is_pattern, listing
 from bench.records.keys import MISSING, keys, value
 from bench.records.query import QueryError, parse
 from bench.records.schema import Record
-from bench.records.store import DamagedRecord, scan
 from bench.report.columns import columns
 from bench.report.facts import BASE, HEADINGS, MIXABLE, Stored
 
@@ -24,8 +23,8 @@ class UsageError(ValueError):
     """What the user asked for cannot be done; the message says why."""
 
 
-def find(roots: Sequence[Path]) -> tuple[Found, list[DamagedRecord]]:
-    """The records below `roots`, and what could not be read; see `bench.records.store.scan`.
+def locate(roots: Sequence[Path]) -> Listing:
+    """The files of records below `roots`, whatever `bench.records.store.scan` takes.
 
     Raises:
         UsageError: a root does not exist, or matches nothing.
@@ -36,8 +35,7 @@ def find(roots: Sequence[Path]) -> tuple[Found, list[DamagedRecord]]:
                 raise UsageError(f"no folder and no record.json matches {root}")
         elif not root.exists() and root != RESULTS:
             raise UsageError(f"there is no file or folder {root}")
-    found, damaged = scan(roots)
-    return found, damaged
+    return listing(roots)
 
 
 def select(found: Found, conditions: Sequence[str]) -> Found:

@@ -90,7 +90,7 @@ def build(
     stored = [Stored(r, f) for r, f in zip(records, folders or [None] * len(records), strict=True)]
     check_by(by, stored)
     check_mix(mix)
-    every = columns(records, select or ())
+    every = columns(records, select or ()) if select or pareto else ()
     extra = (*([TRIALS] if tuned is not None else []), *([FRONT] if pareto else []))
     _check_columns((*every, *extra), select)
     wanted = _Wanted(by, select, tuned, goals(pareto, every) if pareto else ())

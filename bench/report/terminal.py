@@ -6,7 +6,7 @@ least important columns go first, and are named.
 
 import io
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,15 +101,26 @@ def fit(
     `ends` says that the number of seeds and the status stand at the end of the line.
     """
     kept, left_out = list(columns), list[Column]()
-    unlimited = console.options.update(width=10_000)
+    widths = {column.key: _width(_header(column), (_text(row, column) for row in section.rows)) for column in columns}
+    fixed = [_width("method", (row.label for row in section.rows))]
+    if ends:
+        status = _width("status", (row.outcome for row in section.rows))
+        fixed += [_width("n", (str(row.seeds) for row in section.rows)), min(status, _status_width(console.width))]
     while kept:
-        table = _rich_table(section, kept, console.width, ends)
-        if console.measure(table, options=unlimited).maximum <= console.width:
+        every = [*fixed, *(widths[column.key] for column in kept)]
+        if sum(every) + (PADDING + 1) * (len(every) - 1) <= console.width:  # a column of the box is between two columns
             break
         last = max(reversed(kept), key=lambda column: column.rank)
         kept.remove(last)
         left_out.insert(0, last)
     return kept, left_out
+
+
+def _width(header: str, texts: Iterable[str]) -> int:
+    """Columns of the terminal that the longest line needs; rich would measure the same in a hundred times as long."""
+    from rich.cells import cell_len
+
+    return max(cell_len(line) for text in (header, *texts) for line in text.splitlines() or [""])
 
 
 def _status_width(width: int) -> int:
