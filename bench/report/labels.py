@@ -35,7 +35,15 @@ def label(groups: Sequence["Group"], mix: Sequence[str] = ()) -> dict[str, list[
 
 def _settings(groups: Sequence["Group"], marks: Sequence[list[str]]) -> list[list[str]]:
     """For each group the settings that tell it from others with the same marks."""
-    settings = [_flat({key: group.records[0].config.get(key) for key in ("method", "train")}) for group in groups]
+    flat: dict[int, dict[str, Any]] = {}  # by the identity of the settings, which runs share
+
+    def known(group: "Group", part: str) -> dict[str, Any]:
+        found = group.records[0].config.get(part)
+        if id(found) not in flat:
+            flat[id(found)] = _flat({part: found})
+        return flat[id(found)]
+
+    settings = [known(group, "method") | known(group, "train") for group in groups]
     everywhere = _differing([each for each, group in zip(settings, groups, strict=True) if not group.base], "train.")
     twins: dict[str, list[int]] = {}
     for place, group in enumerate(groups):
