@@ -1,7 +1,7 @@
 """How long tables of very many records take: the limits of the issue that asked for them, on the real command.
 
 The stores are synthetic, with records as large as real ones. The first table reads and checks every record; what is
-measured are those after it: the same one again, and others of the same records, which are made from the cache.
+measured are those after it: the same one again, and parts of it that nobody asked for before, made from the cache.
 """
 
 import os
@@ -60,14 +60,20 @@ def _again(benchmark: BenchmarkFixture, store: Store) -> float:
     return float(benchmark.stats.stats.median)
 
 
+def _parts(benchmark: BenchmarkFixture, store: Store) -> float:
+    """Seconds of three tables that were not asked for before, at the median."""
+    questions = iter(["tiny-llama", "gpt2", "qwen*"])
+    found = benchmark.pedantic(lambda: store.table("--where", f"model={next(questions)}"), rounds=3)
+    assert "qwen3-0.6b" in found
+    return float(benchmark.stats.stats.median)
+
+
 def test_the_same_table_of_10_000_records(benchmark: BenchmarkFixture, medium: Store) -> None:
     assert _again(benchmark, medium) < MEDIUM_S
 
 
-def test_another_table_of_10_000_records(benchmark: BenchmarkFixture, medium: Store) -> None:
-    questions = iter(["task", "hardware", "budget"])
-    benchmark.pedantic(lambda: medium.table("--by", next(questions)), rounds=3)
-    assert benchmark.stats.stats.min < MEDIUM_S
+def test_parts_of_10_000_records(benchmark: BenchmarkFixture, medium: Store) -> None:
+    assert _parts(benchmark, medium) < MEDIUM_S
 
 
 @pytest.mark.timeout(900)
@@ -76,7 +82,5 @@ def test_the_same_table_of_100_000_records(benchmark: BenchmarkFixture, large: S
 
 
 @pytest.mark.timeout(900)
-def test_a_part_of_100_000_records(benchmark: BenchmarkFixture, large: Store) -> None:
-    questions = iter(["tiny-llama", "gpt2", "qwen*"])
-    benchmark.pedantic(lambda: large.table("--where", f"model={next(questions)}"), rounds=3)
-    assert benchmark.stats.stats.min < LARGE_S
+def test_parts_of_100_000_records(benchmark: BenchmarkFixture, large: Store) -> None:
+    assert _parts(benchmark, large) < LARGE_S
