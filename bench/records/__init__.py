@@ -1,1 +1,1 @@
-"""Records: what one run measured, written once and read by everything else. Standard library only."""
+"""Records: what one run measured, written once and read by everything else. Standard library and platformdirs only."""

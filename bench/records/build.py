@@ -122,7 +122,7 @@ def _enum(kind: type[Enum]) -> Build:
     members = {member.value: member for member in kind}
 
     def build(value: Any) -> Enum:
-        if type(value) is not str or value not in members:
+        if not isinstance(value, str) or value not in members:  # `as_plain` leaves members as they are
             raise _refuse(value, kind.__name__)
         return members[value]
 

@@ -7,6 +7,7 @@ the units of the record.
 import csv
 import io
 import json
+import operator
 import re
 from collections.abc import Callable
 from typing import Any
@@ -83,11 +84,12 @@ def comma_separated(table: Table) -> str:
     fields += ["best_in", "tied_in", "disturbed"]
     fields += ["dominated_by"] if any(row.front for section in table.sections for row in section.rows) else []
     file = io.StringIO()
-    writer = csv.DictWriter(file, fields, restval="", lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(fields)
+    empty, in_order = dict.fromkeys(fields, ""), operator.itemgetter(*fields)
     for section in table.sections:
         for row in section.rows:
-            writer.writerow(_csv_row(section, row))
+            writer.writerow(in_order(empty | _csv_row(section, row)))
     return file.getvalue()
 
 

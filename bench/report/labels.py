@@ -21,29 +21,39 @@ def label(groups: Sequence["Group"], mix: Sequence[str] = ()) -> dict[str, list[
         What is mixed and does differ, by the name in `mix`, each with its values.
     """
     mixed = {name: each for name in mix if len(set(each := _mixture(groups, name))) > 1}
-    own = [group for group in groups if not group.imported]
-    details = dict(zip(map(id, own), _settings(own), strict=True))
+    told = [name for name in mixed if name != "source"]  # imported rows are marked anyway
+    marks = [[text for name in told if (text := mixed[name][place])] for place in range(len(groups))]
+    own = [place for place, group in enumerate(groups) if not group.imported]
+    settings = _settings([groups[place] for place in own], [marks[place] for place in own])
+    details = dict(zip(own, settings, strict=True))
     for place, group in enumerate(groups):
-        shown = [*details.get(id(group), ()), *(each[place] for name, each in mixed.items() if name != "source")]
         title = imported.label(group.records[0]) if group.imported else group.records[0].method
-        shown = [text for text in shown if text]
+        shown = [*details.get(place, ()), *marks[place]]
         group.label = title + (f" ({', '.join(shown)})" if shown else "")
-    return {name: sorted({text for text in each if text}) for name, each in mixed.items()}
+    return {name: sorted({text.removeprefix(f"{name}=") for text in each if text}) for name, each in mixed.items()}
 
 
-def _settings(groups: Sequence["Group"]) -> list[list[str]]:
-    """For each group the settings that tell it from others."""
-    settings = [_flat({key: group.records[0].config.get(key) for key in ("method", "train")}) for group in groups]
+def _settings(groups: Sequence["Group"], marks: Sequence[list[str]]) -> list[list[str]]:
+    """For each group the settings that tell it from others with the same marks."""
+    flat: dict[int, dict[str, Any]] = {}  # by the identity of the settings, which runs share
+
+    def known(group: "Group", part: str) -> dict[str, Any]:
+        found = group.records[0].config.get(part)
+        if id(found) not in flat:
+            flat[id(found)] = _flat({part: found})
+        return flat[id(found)]
+
+    settings = [known(group, "method") | known(group, "train") for group in groups]
     everywhere = _differing([each for each, group in zip(settings, groups, strict=True) if not group.base], "train.")
     twins: dict[str, list[int]] = {}
     for place, group in enumerate(groups):
         twins.setdefault(group.records[0].method, []).append(place)
     names = {method: _differing([settings[place] for place in places], "method.") for method, places in twins.items()}
     found = []
-    for group, each in zip(groups, settings, strict=True):
+    for group, each, mark in zip(groups, settings, marks, strict=True):
         method = group.records[0].method
         keys = [*([] if group.base else everywhere), *names[method]]
-        alone = len({other.records[0].group for other in (groups[place] for place in twins[method])}) == 1
+        alone = len({groups[place].records[0].group for place in twins[method] if marks[place] == mark}) == 1
         found.append([f"{key}={_shown(each.get(key))}" for key in keys] or ([] if alone else [group.records[0].group]))
     return found
 

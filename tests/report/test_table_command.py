@@ -1,5 +1,7 @@
 """`tunebench table` as its users type it."""
 
+import csv
+import io
 import json
 import subprocess
 import sys
@@ -8,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.records.schema import Record
+from bench.records import cache
+from bench.records.schema import Environment, Record
+from bench.report import cli, remember, table
 from bench.report.cli import main
+from tests.benchmarks.synthetic import make_store
 
 Make = Callable[..., Record]
 Capture = pytest.CaptureFixture[str]
@@ -173,6 +178,7 @@ def test_a_table_needs_no_heavy_library(results: Path) -> None:
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root, stdout=subprocess.DEVNULL)
 
 
+<<<<<<< HEAD
 def test_tuned_pareto_and_ranks(make: Make, store: Callable[..., Path], tmp_path: Path, capsys: Capture) -> None:
     for task in ("pydoc", "sorting"):
         for method, rank, loss in (("lora", 8, 0.5), ("lora", 4, 0.4), ("sft", 8, 0.3)):
@@ -192,3 +198,133 @@ def test_tuned_pareto_and_ranks(make: Make, store: Callable[..., Path], tmp_path
     )
     assert main([folder, "--ranks", "nonsense"]) == 2
     assert "--ranks needs two tasks or more" in capsys.readouterr().err
+=======
+def rows(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, str]]:
+    """What the command writes as CSV."""
+    assert main([*arguments, "--format", "csv"]) == 0
+    return list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+
+
+def test_where_asks_for_any_key(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def methods(*conditions: str) -> list[str]:
+        return [row["method"] for row in rows(capsys, str(results), "--where", *conditions)]
+
+    assert methods("method.rank<8 or seed=1") == ["base", "lora", "sft"]
+    assert methods("not method.rank=8", "seed=0") == ["base", "sft"]
+    assert methods("training.tokens_per_s>=1e3 and method=sft") == ["base", "sft"]
+    assert methods("evaluation.test.metrics.accuracy>0.7 and (method=lora)") == ["base", "lora"]
+    assert methods("peak_train_bytes>1 and method=lora") == ["base", "lora"]  # a column of the table
+    assert methods("environment.libraries.torch>=2.9 and method=lora") == ["base", "lora"]
+
+
+def test_a_pattern_of_folders(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(rows(capsys, str(results / "cpu-*"))) == 3
+    assert len(rows(capsys, str(results / "**" / "lora-*"))) == 1
+    assert main([str(results / "gpu-*")]) == 2
+    expected = f"tunebench table: no folder and no record.json matches {results / 'gpu-*'}\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_by_another_key_splits_the_sections(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(results), "--format", "json", "--by", "method.rank,model"]) == 0
+    sections = json.loads(capsys.readouterr().out)["sections"]
+    titles = [section["title"].split(" · ")[:2] for section in sections]
+    assert titles == [["method.rank=4", "tiny-llama"], ["method.rank=8", "tiny-llama"]]
+    assert [[row["method"] for row in section["rows"]] for section in sections] == [["base", "sft"], ["base", "lora"]]
+
+
+def test_any_key_is_a_column(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = "method.rank,environment.python,validation_loss_nats,training.tokens"
+    assert main([str(results), "--format", "md", "--columns", asked]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "| method | method.rank | environment.python | val. loss | training.tokens | n | status |" in lines
+    assert any(line.startswith("| lora | 8 | 3.11.7 | 0.500 ±0.000 | 90,000 | 2 |") for line in lines)
+    [base, lora, _] = rows(capsys, str(results), "--columns", asked)
+    assert (base["method.rank"], lora["method.rank"], lora["environment.python"]) == ("", "8", "3.11.7")
+    assert main([str(results), "--format", "json", "--columns", asked]) == 0
+    values = json.loads(capsys.readouterr().out)["sections"][0]["rows"][1]["values"]
+    assert (values["method.rank"]["value"], values["environment.python"]["value"]) == (8, "3.11.7")
+
+
+def test_a_text_in_a_column_is_no_formula(
+    make: Make, store: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store(make(method__note="=1+1"))
+    [row] = rows(capsys, str(tmp_path / "runs"), "--columns", "method.note")
+    assert row["method.note"] == "'=1+1"
+
+
+@pytest.fixture
+def two_machines(make: Make, store: Callable[..., Path], where: Callable[..., Environment], tmp_path: Path) -> Path:
+    """The same runs on two machines."""
+    for hardware, loss in (("cpu-a", 0.5), ("cpu-b", 0.4)):
+        for record in (make("base"), make(loss=loss), make("sft", loss=loss + 0.1)):
+            record.environment = where(hardware=hardware)
+            store(record)
+    return tmp_path / "runs"
+
+
+def test_unlike_things_are_mixed_on_request_and_marked(two_machines: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(two_machines), "--format", "json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["sections"]) == 2
+    assert main([str(two_machines), "--format", "json", "--mix", "hardware,versions"]) == 0
+    [section] = json.loads(capsys.readouterr().out)["sections"]
+    assert section["title"] == "tiny-llama · pydoc · mixed hardware · short (300 steps)"
+    labels = [f"{method} (hardware=cpu-{machine})" for method in ("base", "lora", "sft") for machine in "ab"]
+    assert sorted(row["method"] for row in section["rows"]) == labels
+    note = "mixed: hardware (cpu-a, cpu-b); best and ties are taken across these unlike things."
+    assert section["notes"][0] == note
+    best = [row["method"] for row in section["rows"] if row["values"]["validation_loss_nats"]["best"]]
+    assert best == ["lora (hardware=cpu-b)"]
+    found = rows(capsys, str(two_machines), "--mix", "hardware")
+    assert {(row["method"][-2], row["hardware"]) for row in found} == {("a", "cpu-a"), ("b", "cpu-b")}
+
+
+def test_what_does_not_differ_is_not_marked(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(results), "--format", "md"]) == 0
+    plain = capsys.readouterr().out
+    assert main([str(results), "--format", "md", "--mix", "hardware,budget,versions,model,task,data,measure"]) == 0
+    assert capsys.readouterr().out == plain
+
+
+def test_budgets_are_mixed(
+    make: Make, store: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for record in (make("base"), make(), make(budget__name="long", budget__steps=900)):
+        store(record)
+    assert main([str(tmp_path / "runs"), "--format", "json", "--mix", "budget"]) == 0
+    [section] = json.loads(capsys.readouterr().out)["sections"]
+    assert {row["method"] for row in section["rows"]} == {"base", "lora (budget=long)", "lora (budget=short)"}
+    assert section["caption"]["Budget"] == "long; short"
+
+
+def test_an_unknown_mixture_is_refused(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(results), "--mix", "hardwear"]) == 2
+    assert "--mix takes model, task, hardware, budget, measure, data, versions, source, got 'hardwear'; did you " in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_large_table_is_remembered_until_something_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(remember, "MANY", 40)
+    monkeypatch.setattr(cache, "TICK_NS", 0)
+    make_store(tmp_path, 60, details=True)
+    built = []
+    monkeypatch.setattr(cli, "build", lambda *args, **named: (built.append(named), table.build(*args, **named))[1])
+    first = rows(capsys, str(tmp_path))
+    assert rows(capsys, str(tmp_path)) == first
+    assert len(built) == 1
+    rows(capsys, str(tmp_path), "--where", "model=tiny*")
+    assert len(built) == 2
+    examples = next(tmp_path.rglob("examples.jsonl"))
+    examples.write_text(examples.read_text() + "\n")
+    rows(capsys, str(tmp_path))
+    assert len(built) == 3
+    next(tmp_path.rglob("record.json")).write_text("{")
+    for count in (4, 5):  # what is damaged is named every time
+        assert main([str(tmp_path), "--format", "csv"]) == 0
+        assert "damaged record left out" in capsys.readouterr().err
+        assert len(built) == count
+>>>>>>> 46bb8974e943a880a2ddb3569bdd6a28b5eb6492

@@ -56,7 +56,7 @@ def report(table: Table, origin: Origin, version: str = "") -> str:
         [[(index, data["runs"][index]["seed"]) for index in row["runs"]] for row in found["rows"]]
         for found in data["sections"]
     ]
-    scripts = library(), _file("report.js")
+    scripts = library(), _script()
     count = len({id(run) for section in table.sections for row in section.rows for run in row.group.runs})
     template = _environment().get_template("report.html.jinja")
     return template.render(
@@ -111,6 +111,11 @@ def _environment() -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     return Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
+
+
+@functools.cache
+def _script() -> str:
+    return "\n".join(path.read_text(encoding="utf-8") for path in sorted((HERE / "script").glob("*.js")))
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from bench.report.table import Row, SectionTable, Table
 
 
 def page_data(table: Table) -> dict[str, Any]:
-    """All that `report.js` reads, ready for JSON but for numbers that are not finite."""
+    """All that the page's script reads, ready for JSON but for numbers that are not finite."""
     details = Details()
     sections = list(table.sections)
     kept = newest(run for section in sections for row in section.rows for run in row.group.runs)
