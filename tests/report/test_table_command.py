@@ -12,7 +12,7 @@ import pytest
 
 from bench.records import cache
 from bench.records.schema import Environment, Record
-from bench.report import cli, remember, table
+from bench.report import arguments, remember, table
 from bench.report.cli import main
 from tests.benchmarks.synthetic import make_store
 
@@ -178,7 +178,6 @@ def test_a_table_needs_no_heavy_library(results: Path) -> None:
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root, stdout=subprocess.DEVNULL)
 
 
-<<<<<<< HEAD
 def test_tuned_pareto_and_ranks(make: Make, store: Callable[..., Path], tmp_path: Path, capsys: Capture) -> None:
     for task in ("pydoc", "sorting"):
         for method, rank, loss in (("lora", 8, 0.5), ("lora", 4, 0.4), ("sft", 8, 0.3)):
@@ -198,7 +197,8 @@ def test_tuned_pareto_and_ranks(make: Make, store: Callable[..., Path], tmp_path
     )
     assert main([folder, "--ranks", "nonsense"]) == 2
     assert "--ranks needs two tasks or more" in capsys.readouterr().err
-=======
+
+
 def rows(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, str]]:
     """What the command writes as CSV."""
     assert main([*arguments, "--format", "csv"]) == 0
@@ -312,7 +312,9 @@ def test_a_large_table_is_remembered_until_something_changes(
     monkeypatch.setattr(cache, "TICK_NS", 0)
     make_store(tmp_path, 60, details=True)
     built = []
-    monkeypatch.setattr(cli, "build", lambda *args, **named: (built.append(named), table.build(*args, **named))[1])
+    monkeypatch.setattr(
+        arguments, "build", lambda *args, **named: (built.append(named), table.build(*args, **named))[1]
+    )
     first = rows(capsys, str(tmp_path))
     assert rows(capsys, str(tmp_path)) == first
     assert len(built) == 1
@@ -327,4 +329,3 @@ def test_a_large_table_is_remembered_until_something_changes(
         assert main([str(tmp_path), "--format", "csv"]) == 0
         assert "damaged record left out" in capsys.readouterr().err
         assert len(built) == count
->>>>>>> 46bb8974e943a880a2ddb3569bdd6a28b5eb6492

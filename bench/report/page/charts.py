@@ -1,7 +1,7 @@
 """The plots, as Vega-Lite: one specification each, for the page and for files alike.
 
 A specification names the fields of its rows and nothing else; the rows, the titles of the axes and the colours of
-the methods are put in by `filled` here and by the page's script on the page. Colours are those of Okabe and Ito (2008),
+the methods are put in by `filled` here and by the page's script there. Colours are those of Okabe and Ito (2008),
 which people who see fewer colours can tell apart; shapes and dashes say the same a second time.
 """
 
