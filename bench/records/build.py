@@ -147,7 +147,7 @@ def _str(value: Any) -> str:
 
 
 def _int(value: Any) -> int:
-    if type(value) is not int:  # nor True, which is an instance of int
+    if type(value) is not int or abs(value) > sys.float_info.max:  # nor True, which is an instance of int
         raise _refuse(value, "int")
     return value
 

@@ -81,7 +81,7 @@ def carry_out(options: argparse.Namespace, files: Listing | None = None, empty: 
         pareto=_names(options.pareto),
         ranks=options.ranks,
     )
-    return Request(table, ", ".join(map(str, options.results)), [str(error) for error in damaged])
+    return Request(table, ", ".join(map(str, options.results)), [str(error) for error in (*damaged, *table.damaged)])
 
 
 def _names(text: str) -> list[str]:

@@ -9,8 +9,10 @@ from bench.report import imported
 from bench.report.cells import DISTURBED, FALLBACK, TIED, Cell
 from bench.report.columns import GIB
 from bench.report.sections import LIBRARIES, Group, Section
+from bench.report.statistics.bootstrap import MOST
 from bench.report.statistics.scores import FORMULA
 
+RESAMPLED = f"bootstrap, Student's t beyond {MOST:,} examples"
 NAMED = 6  # rows that a caption names one by one; more that share a value are "all others"
 CAPTIONED = ("model", "task", "hardware", "budget", "versions")  # of what may be mixed
 METERS = {
@@ -84,28 +86,39 @@ def _uncertainty(section: Section, cells: Sequence[Cell]) -> list[str]:
     over_examples = any(cell.over_examples for cell in cells)
     size = _test_examples(section)
     ways = ["over the n seeds (Student's t)"] * over_seeds
-    ways += [f"where n is 1, over the {size}test examples (Wilson for shares, else bootstrap)"] * over_examples
-    found = [f"±: 95% confidence interval {'; '.join(ways)}."] if ways else []
+    ways += [f"where n is 1, over the {size}test examples (Wilson for shares, else {RESAMPLED})"] * over_examples
+    sides = "; the larger side where they differ; none where too little varies"
+    found = [f"±: 95% confidence interval {'; '.join(ways)}{sides}."] if ways else []
     if any(cell.best for cell in cells):
         found.append("Bold: the best of its column; the base takes part in what a method gives, not in what it costs.")
-    return found + _tests(cells, size)
+    return found + _tests(section, cells, size)
 
 
-def _tests(cells: Sequence[Cell], size: str) -> list[str]:
+def _tests(section: Section, cells: Sequence[Cell], size: str) -> list[str]:
     """What was tested, how, and what was not."""
     found = []
     if any(cell.p is not None for cell in cells):
+        own = [not group.imported for group in section.groups]
+        single = (
+            f"Two rows with n = 1: a paired test over the {size}test examples (McNemar for shares, else {RESAMPLED})"
+        )
+        ways = [
+            f"{single}, and so of these trained models alone. Two with n > 1: a t test over the seeds, and over the "
+            "test examples where outcomes are kept, paired where both have the same seeds."
+        ] * any(own)
+        ways += ["Two imported rows: a test of two independent shares."] * (not all(own))
         found.append(
-            f"{TIED}: cannot be told apart from the best at the 5% level, by a paired test with Holm's correction for "
-            f"the column's comparisons. n = 1: of the {size}test examples (McNemar for shares, else bootstrap), and so "
-            "of these trained models alone; n > 1: of the seeds, and of the test examples where outcomes are kept."
+            f"{TIED}: cannot be told apart from the best at the 5% level. {' '.join(ways)} The p-values are adjusted "
+            "for all pairs of rows, as any might have been the best: step by step as Holm's, but with m rows not yet "
+            "told apart the smallest is multiplied by m (m + 1) / 2."
         )
     rivals = {cell.column.key for cell in cells if cell.best and cell.column.quality and not cell.fallback}
     bare = {cell.column.key for cell in cells if not cell.best and not cell.fallback and cell.p is None} & rivals
     if bare:
         untested = dict.fromkeys(cell.column.title for cell in cells if cell.column.key in bare)
         found.append(
-            f"No test in some rows or in all, for want of seeds or of outcomes of examples: {', '.join(untested)}."
+            "No test in some rows or in all, for want of seeds, of outcomes of examples, or of outcomes that differ, or "
+            f"since one run stands against several: {', '.join(untested)}."
         )
     return found
 
@@ -138,7 +151,11 @@ def _provenance(section: Section, damaged: Iterable[DamagedRecord]) -> list[str]
     if base and base.config.get("measure") != section.facts["measure"]:
         found.append("The base row was measured with other settings of `measure`.")
     if section.duplicates:
-        found.append(f"{section.duplicates} older records of the same configuration and seed are left out.")
+        many = "s" if section.duplicates > 1 else ""
+        found.append(
+            f"Left out: {section.duplicates} record{many} of a configuration and seed that is here already; the newest "
+            "that came to its end counts."
+        )
     return found + [f"Not used: {error}." for error in damaged]
 
 

@@ -14,6 +14,7 @@ from bench.records.schema import Metric, Record, Scores
 from bench.report.statistics.scores import pscp
 
 MIB, GIB = 2**20, 2**30
+UNREADABLE = 1e15  # with all its digits
 # Headings of the metrics that the harness has, in the order of a table; those of plugins follow by name.
 METRICS = {
     "gsm8k_accuracy": "GSM8K",
@@ -80,6 +81,8 @@ class Column:
         value *= self.scale
         if not math.isfinite(value):
             return str(value)
+        if abs(value) >= UNREADABLE:
+            return format(value, ".3g")
         if self.digits == "significant":
             places = 2 - math.floor(math.log10(abs(value))) if value else 0
             return f"{value:,.{max(places, 0)}f}"
@@ -189,6 +192,9 @@ PARAMETERS = (
     Column("trainable_parameters", "trainable", _trainable, digits=",.0f", exact=True, rank=2),
     Column("trainable_percent", "share", _trainable_percent, unit="%", digits="significant", exact=True, rank=8),
 )
+# What says of a row how it stands among others: `bench.report.table` fills their cells.
+TRIALS = Column("trials", "trials", lambda _: None, digits=",.0f", exact=True, rank=1)
+FRONT = Column("pareto_front", "front", lambda _: None, digits=",.0f", exact=True, rank=1)
 # fmt: on
 
 
@@ -217,7 +223,10 @@ def _record_column(key: str, records: Iterable[Record]) -> Column | None:
 
 
 def _number(found: Any) -> float | None:
-    return None if found is MISSING else found
+    try:
+        return None if found is MISSING or found is None else float(found)
+    except OverflowError:  # an integer beyond every float, which only a setting can be
+        return math.inf if found > 0 else -math.inf
 
 
 def _words(found: Any) -> str | None:

@@ -9,16 +9,16 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 
 from bench.records.schema import Record
 from bench.records.store import DamagedRecord
 from bench.report import imported
 from bench.report.columns import Column, columns
 from bench.report.differences import Difference, differences, environment, settings
+from bench.report.facts import standing
 from bench.report.outcomes import Outcomes
 from bench.report.sections import Stored
-from bench.report.statistics import Interval
+from bench.report.statistics import Interval, mean
 
 Runs = Mapping[Path, Record]
 
@@ -74,11 +74,12 @@ def compare(first: Runs, second: Runs, names: tuple[str, str] = ("A", "B")) -> C
 
 
 def _groups(runs: Runs) -> list[list[Stored]]:
-    """Runs that differ in their seed alone, on one kind of hardware; of several with one seed the newest."""
+    """Runs that differ in their seed alone, on one kind of hardware; of several with one seed as in a table."""
     found: dict[tuple[str, ...], dict[int, Stored]] = {}
-    for folder, record in sorted(runs.items(), key=lambda item: item[1].started_at):
+    for run in sorted((Stored(record, folder) for folder, record in runs.items()), key=standing):
+        record = run.record
         place = record.environment.hardware if record.environment else ""
-        found.setdefault((record.method, record.group, place), {})[record.seed] = Stored(record, folder)
+        found.setdefault((record.method, record.group, place), {})[record.seed] = run
     return [[seeds[seed] for seed in sorted(seeds)] for seeds in found.values()]
 
 
@@ -145,7 +146,7 @@ def _figure(column: Column, first: list[Stored], second: list[Stored], outcomes:
 
 def _mean(column: Column, runs: Sequence[Stored]) -> float | None:
     values = [value for run in runs if (value := column.value(run.record)) is not None]
-    return fmean(values) if values else None
+    return mean(values) if values else None
 
 
 def _interval(

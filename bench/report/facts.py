@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.records.keys import MISSING, text, value
-from bench.records.schema import Record
+from bench.records.schema import Record, Status
 from bench.report import imported
 
 BASE = "base"
@@ -30,6 +30,11 @@ class Stored(NamedTuple):
 
     record: Record
     folder: Path | None = None
+
+
+def standing(run: Stored) -> tuple[bool, str]:
+    """Of several runs of one configuration and seed the greatest counts: one that came to an end, then the newest."""
+    return run.record.status is not Status.INTERRUPTED, run.record.started_at
 
 
 @dataclass

@@ -80,7 +80,7 @@ def comma_separated(table: Table) -> str:
     fields = [*HEADINGS, "method", "group", "seeds", "status", "reason"]
     for key, column in keys.items():
         fields += [key] if column.exact else [key, f"{key}_ci95_low", f"{key}_ci95_high"]
-        fields += [f"{key}_p", f"{key}_p_holm"] if column.quality else []
+        fields += [f"{key}_p", f"{key}_p_adjusted"] if column.quality else []
     fields += ["best_in", "tied_in", "disturbed"]
     fields += ["dominated_by"] if any(row.front for section in table.sections for row in section.rows) else []
     file = io.StringIO()
@@ -111,7 +111,7 @@ def _csv_row(section: SectionTable, row: Row) -> dict[str, Any]:
         if cell.interval is not None:
             found |= {f"{key}_ci95_low": cell.interval.low, f"{key}_ci95_high": cell.interval.high}
         if cell.p is not None:
-            found |= {f"{key}_p": cell.p, f"{key}_p_holm": cell.p_adjusted}
+            found |= {f"{key}_p": cell.p, f"{key}_p_adjusted": cell.p_adjusted}
     return found
 
 
@@ -204,7 +204,7 @@ def _json_row(row: Row) -> dict[str, Any]:
             "best": cell.best,
             "tied": cell.tied,
             "p": cell.p,
-            "p_holm": cell.p_adjusted,
+            "p_adjusted": cell.p_adjusted,
             "disturbed": cell.disturbed,
         }
         for key, cell in row.cells.items()

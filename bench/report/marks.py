@@ -10,9 +10,8 @@ from bench.report.columns import Column
 from bench.report.outcomes import Outcomes
 from bench.report.rows import Row
 from bench.report.statistics import LEVEL, pareto
-from bench.report.statistics.tests import holm_against_best
+from bench.report.statistics.hypotheses import holm_against_best
 
-FRONT = Column("pareto_front", "front", lambda _: None, digits=",.0f", exact=True, rank=1)
 DIRECTIONS = {"min": -1, "max": 1}
 
 
@@ -85,9 +84,14 @@ def goals(names: Sequence[str], columns: Sequence[Column]) -> list[Goal]:
     """What `--pareto` asks for: column keys, each with `:min` or `:max` where the column does not say itself.
 
     Raises:
-        ValueError: a column that does not exist, a direction that is none or is missing, or fewer than two columns.
+        ValueError: a column that does not exist or comes twice, a direction that is none or is missing, or fewer than
+            two columns.
     """
-    if len(set(names)) < 2:
+    keys = [name.partition(":")[0] for name in names]
+    twice = next((key for key in keys if keys.count(key) > 1), None)
+    if twice is not None and len(names) > 1:
+        raise ValueError(f"--pareto takes every column once, got {twice} {keys.count(twice)} times")
+    if len(names) < 2:
         raise ValueError(f"--pareto takes two or more columns, got {', '.join(names) or 'none'}")
     return [_goal(name, {column.key: column for column in columns}) for name in names]
 

@@ -2,19 +2,22 @@
 
 A figure is kept under a hash of everything that goes into it: the content of each examples.jsonl and the version of the
 method. A file's content is known by its path, size, times and inode, so a table of runs that did not change reads no
-examples at all. The memo is a convenience: whatever goes wrong with it (a read-only disk, a lock, a damaged file), the
-figures are computed anew.
+examples at all; that of a file which was changed a moment ago is not kept, for the reason that `bench.records.cache`
+gives. The memo is a convenience: whatever goes wrong with it (a read-only disk, a lock, a damaged file, a folder in
+which others may write), the figures are computed anew.
 """
 
 import hashlib
-import os
 import sqlite3
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from bench.records import cache
 from bench.records.cache_dir import cache_dir
+from bench.records.find import signature
 
 NAME = "statistics.sqlite"
 LARGEST_BYTES = 2**28  # beyond this the memo starts afresh
@@ -48,19 +51,21 @@ class Memo:
         folder = cache_dir()
         return cls(None if folder is None else folder / NAME)
 
-    def content(self, path: Path) -> bytes | None:
-        """Hash of a file's content; None if it cannot be read."""
-        try:
-            stat = os.stat(path)
-            signature = f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino} {stat.st_dev}"
+    def content(self, path: Path) -> bytes:
+        """Hash of a file's content.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        now, state = time.time_ns(), signature(str(path))
+        if state is not None:
             rows = self._query("SELECT signature, content FROM files WHERE path = ?", [str(path)])
-            if rows and rows[0][0] == signature:
+            if rows and rows[0][0] == repr(state):
                 known: bytes = rows[0][1]
                 return known
-            found = hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
-        except OSError:
-            return None
-        self._files[str(path)] = signature, found
+        found = hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
+        if state is not None and cache.settled(state, now):
+            self._files[str(path)] = repr(state), found
         return found
 
     def known(self, keys: Sequence[bytes]) -> dict[bytes, Figures]:
@@ -103,7 +108,10 @@ class Memo:
     def _open(self) -> sqlite3.Connection | None:
         if self._connection is None and self._path is not None:
             try:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
+                if not cache.own(self._path.parent):
+                    self._path = None
+                    return None
                 if self._path.exists() and self._path.stat().st_size > LARGEST_BYTES:
                     self._path.unlink()
                 self._connection = sqlite3.connect(self._path, timeout=WAIT_S)

@@ -4,6 +4,7 @@ The lines of examples.jsonl are used for a column only if their mean is the reco
 another run, a torn one or a differently weighted mean never decides anything.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,17 +16,17 @@ from bench.report.memo import Figures, Memo, key
 from bench.report.sections import Group, Stored
 from bench.report.statistics import Interval, mean_interval, wilson
 from bench.report.statistics.bootstrap import bootstrap
-from bench.report.statistics.tests import paired_interval, paired_p_values, paired_t
+from bench.report.statistics.hypotheses import crossed_apart, paired_interval, paired_p_values, paired_t, unpaired_t
 
 if TYPE_CHECKING:
     import numpy as np
 
     Array = np.ndarray[Any, Any]
 
-VERSION = 1  # of the methods behind every figure that is remembered
+VERSION = 2  # of the methods behind every figure that is remembered
 TOLERANCE = 1e-4  # between a record's value and the mean of its outcomes
 Examples = tuple[tuple[str, ...], Any]  # ids, and an array of what each example gave
-Pair = tuple[list[Stored], list[Stored]]  # run i of the first is compared with run i of the second
+Sides = tuple[list[Stored], list[Stored]]
 
 
 class Outcomes:
@@ -36,7 +37,6 @@ class Outcomes:
         self._memo = memo or Memo(None)
         self._read: dict[Path, dict[str, Examples]] = {}
         self._contents: dict[Path, bytes | None] = {}
-        self._by_seed: dict[int, dict[int, Stored]] = {}  # by the identity of a group, all of which outlive this
         self._ids: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def intervals(self, groups: Sequence[Group], column: Column) -> list[Interval | None]:
@@ -44,12 +44,12 @@ class Outcomes:
 
         None for a group of several runs, and if the column is no mean over examples.
         """
-        runs = [list(found.values()) if len(found := self._runs(group)) == 1 else [] for group in groups]
+        runs = [group.measured if len(group.measured) == 1 else [] for group in groups]
 
         def compute(places: list[int]) -> list[Figures]:
             return _intervals([self._matrix(runs[place], column) for place in places])
 
-        figures = self._figures("interval", column, runs, compute)
+        figures = self._figures("interval", column, [(each, []) for each in runs], compute)
         return [
             imported.interval(group.records[0], column.key) if low is None or high is None else Interval(low, high)
             for group, (low, high) in zip(groups, figures, strict=True)
@@ -58,20 +58,23 @@ class Outcomes:
     def p_values(self, best: Group, others: Sequence[Group], column: Column) -> list[float | None]:
         """For each of `others`, the p-value of its being as good as `best`; None if nothing allows a test.
 
-        Outcomes of the same examples are compared where both have them, else the results of common seeds. Runs are
-        paired by their seed; where a seed is missing on one side its run is left out, and where no seed is common
-        they are paired in order.
+        All runs of both sides are compared, as those are that the table's means are of: outcomes of the same examples
+        where all have them, else the results. They are paired by their seed if the seeds are the same, or if there is
+        one run on each side. One run against several allows no test.
         """
-        pairs = [_paired(self._runs(best), self._runs(other)) for other in others]
+        sides = [(best.measured, other.measured) for other in others]
 
         def compute(places: list[int]) -> list[Figures]:
-            tested = {place: arrays for place in places if (arrays := self._aligned(pairs[place], column))}
-            found = dict(zip(tested, paired_p_values(list(tested.values())), strict=True))
+            arrays = {place: both for place in places if (both := self._aligned(sides[place], column))}
+            paired = [place for place in arrays if _paired(sides[place])]
+            found = dict(zip(paired, paired_p_values([arrays[place] for place in paired]), strict=True))
+            found |= {place: crossed_apart(*both) for place, both in arrays.items() if place not in found}
             return [(found.get(place), None) for place in places]
 
-        figures = self._figures("test", column, [[*first, *second] for first, second in pairs], compute)
+        asked = [each if _testable(each) else ([], []) for each in sides]
+        figures = self._figures("test", column, asked, compute)
         return [
-            _without_examples(pair, column) if p is None else p for pair, (p, _) in zip(pairs, figures, strict=True)
+            _without_examples(each, column) if p is None else p for each, (p, _) in zip(sides, figures, strict=True)
         ]
 
     def difference(self, first: list[Stored], second: list[Stored], column: Column) -> tuple[Interval | None, str]:
@@ -81,29 +84,26 @@ class Outcomes:
         seeds = f"{len(first)} seeds" if len(first) > 1 else ""
         if arrays is not None:
             both = " and ".join(filter(None, (seeds, f"{arrays[0].shape[1]} examples")))
-            return paired_interval(*arrays), f"paired over {both}"
+            interval = paired_interval(*arrays)
+            return interval, f"paired over {both}" if interval else f"too little varies over {both}"
         if seeds:
-            interval = mean_interval(_gaps((first, second), column))
-            return interval, f"paired over {seeds}" if interval else "not finite"
+            gaps = _gaps((first, second), column)
+            interval = mean_interval(gaps)
+            why = f"the same in all {seeds}" if all(map(math.isfinite, gaps)) else "not finite"
+            return interval, f"paired over {seeds}" if interval else why
         if not column.outcome:
             return None, "one run on each side"
         there = all(self._of_run(run, column) for run in (*first, *second))
         return None, "other test examples" if there else "no outcomes of examples"
-
-    def _runs(self, group: Group) -> dict[int, Stored]:
-        """The runs that count, by seed."""
-        if id(group) not in self._by_seed:
-            self._by_seed[id(group)] = {run.record.seed: run for run in group.measured}
-        return self._by_seed[id(group)]
 
     def save(self) -> None:
         """Remember what was computed for the next table."""
         self._memo.save()
 
     def _figures(
-        self, what: str, column: Column, runs: Sequence[list[Stored]], compute: Callable[[list[int]], list[Figures]]
+        self, what: str, column: Column, runs: Sequence[Sides], compute: Callable[[list[int]], list[Figures]]
     ) -> list[Figures]:
-        """Figures of each list of runs, remembered or computed; what rests on a damaged file is never remembered."""
+        """Figures of all sides' runs, remembered or computed; what rests on a damaged file is never remembered."""
         if not column.outcome:
             return [(None, None)] * len(runs)
         keys = [self._key(what, column, each) for each in runs]
@@ -112,32 +112,35 @@ class Outcomes:
         if missing:
             fresh = dict(zip(missing, compute(missing), strict=True))
             broken = {error.path.parent for error in self.damaged}
-            whole = [place for place in missing if not any(run.folder in broken for run in runs[place])]
+            whole = [place for place in missing if not any(r.folder in broken for side in runs[place] for r in side)]
             self._memo.add({each: fresh[place] for place in whole if (each := keys[place])})
             known |= {each: fresh[place] for place in missing if (each := keys[place])}
         return [known[each] if each else (None, None) for each in keys]
 
-    def _key(self, what: str, column: Column, runs: Sequence[Stored]) -> bytes | None:
+    def _key(self, what: str, column: Column, sides: Sides) -> bytes | None:
         """What the figure depends on, hashed; None if a run has no outcomes at all."""
         parts: list[object] = []
-        for run in runs:
+        for run in (*sides[0], *sides[1]):
             content = self._content(run.folder)
             if content is None or (value := column.value(run.record)) is None:
                 return None
-            parts += content, value
-        return key(VERSION, what, column.outcome, parts) if parts else None
+            parts += content, value, _expected(run)
+        return key(VERSION, what, column.outcome, len(sides[0]), _paired(sides), parts) if parts else None
 
     def _content(self, folder: Path | None) -> bytes | None:
         if folder is not None and folder not in self._contents:
-            self._contents[folder] = self._memo.content(folder / EXAMPLES)
+            try:
+                self._contents[folder] = self._memo.content(folder / EXAMPLES)
+            except OSError as error:
+                self._contents[folder] = None
+                if not isinstance(error, FileNotFoundError | NotADirectoryError):
+                    self.damaged.append(DamagedRecord(folder / EXAMPLES, f"cannot be read: {error.strerror}"))
         return None if folder is None else self._contents[folder]
 
-    def _aligned(self, pair: Pair, column: Column) -> "tuple[Array, Array] | None":
+    def _aligned(self, sides: Sides, column: Column) -> "tuple[Array, Array] | None":
         """Outcomes of both sides, of shape (runs, examples); None unless all runs have them for the same examples."""
-        import numpy as np
-
-        both = self._matrix([*pair[0], *pair[1]], column)
-        return None if both is None else tuple(np.split(both, 2))  # type: ignore[return-value]
+        both = self._matrix([*sides[0], *sides[1]], column)
+        return None if both is None else (both[: len(sides[0])], both[len(sides[0]) :])
 
     def _matrix(self, runs: Sequence[Stored], column: Column) -> "Array | None":
         """Outcomes of shape (runs, examples), the examples in order of their id."""
@@ -155,32 +158,61 @@ class Outcomes:
         if expected is None or run.folder is None:
             return None
         if run.folder not in self._read:
-            self._read[run.folder] = self._load(run.folder / EXAMPLES)
+            self._read[run.folder] = self._load(run.folder / EXAMPLES, _expected(run))
         found = self._read[run.folder].get(column.outcome)
         return found if found and abs(float(found[1].mean()) - expected) <= TOLERANCE else None
 
-    def _load(self, path: Path) -> dict[str, Examples]:
+    def _load(self, path: Path, expected: int | None) -> dict[str, Examples]:
         """All numbers of a file by their name, in order of the examples' ids."""
         import numpy as np
 
         try:
-            lines = read_lines(path)
+            found = _by_name(path, expected)
         except FileNotFoundError:
+            return {}
+        except OSError as error:
+            self.damaged.append(DamagedRecord(path, f"cannot be read: {error.strerror}"))
             return {}
         except DamagedRecord as error:
             self.damaged.append(error)
             return {}
-        found: dict[str, dict[str, float]] = {}
-        for line in lines:
-            metrics = line.get("metrics")
-            for name, value in (line | metrics if isinstance(metrics, dict) else line).items():
-                if isinstance(value, int | float):
-                    found.setdefault(name, {})[str(line.get("id"))] = value
         made = {}
         for name, values in found.items():
             ids = tuple(sorted(values))
             made[name] = self._ids.setdefault(ids, ids), np.array([values[each] for each in ids], dtype=float)
         return made
+
+
+def _expected(run: Stored) -> int | None:
+    """How many test examples the record counts."""
+    test = run.record.evaluation.test if run.record.evaluation else None
+    return test.examples if test else None
+
+
+def _by_name(path: Path, expected: int | None) -> dict[str, dict[str, float]]:
+    """The numbers in examples.jsonl by their name and the example's id.
+
+    Raises:
+        DamagedRecord: a line is no JSON object, ids are missing or come twice, a number is beyond every float, or the
+            examples are not as many as the record counts.
+        OSError: the file cannot be read.
+    """
+    found: dict[str, dict[str, float]] = {}
+    lines, ids = read_lines(path), set[str]()
+    for number, line in enumerate(lines, start=1):
+        metrics, name = line.get("metrics"), line.get("id")
+        if name is None or str(name) in ids:
+            raise DamagedRecord(path, f"line {number} has " + ("no id" if name is None else f"the id {name!r} again"))
+        ids.add(str(name))
+        for what, value in (line | metrics if isinstance(metrics, dict) else line).items():
+            if isinstance(value, int | float):
+                try:
+                    found.setdefault(what, {})[str(name)] = float(value)
+                except OverflowError:
+                    raise DamagedRecord(path, f"line {number}: {what} is beyond every number") from None
+    if expected is not None and len(ids) != expected:
+        raise DamagedRecord(path, f"has {len(ids)} whole lines, and the record counts {expected} test examples")
+    return found
 
 
 def _intervals(samples: "Sequence[Array | None]") -> list[Figures]:
@@ -200,28 +232,34 @@ def _intervals(samples: "Sequence[Array | None]") -> list[Figures]:
     return found
 
 
-def _paired(first: dict[int, Stored], second: dict[int, Stored]) -> Pair:
-    if len(first) == len(second) == 1:  # whatever their seeds
-        return [*first.values()], [*second.values()]
-    common = [seed for seed in first if seed in second]
-    if common:
-        return [first[seed] for seed in common], [second[seed] for seed in common]
-    both = list(zip(first.values(), second.values(), strict=False))
-    return [one for one, _ in both], [two for _, two in both]
+def _paired(sides: Sides) -> bool:
+    """Whether run i of the first side belongs to run i of the second: same seeds, or one run each whatever theirs."""
+    first, second = sides
+    return len(first) == len(second) == 1 or [r.record.seed for r in first] == [r.record.seed for r in second]
 
 
-def _without_examples(pair: Pair, column: Column) -> float | None:
-    """p-value from the results of common seeds, or of two imported runs from their shares alone."""
-    if len(pair[0]) > 1:
-        return paired_t(_gaps(pair, column))
-    one, two = pair[0][0].record, pair[1][0].record
+def _testable(sides: Sides) -> bool:
+    """Whether both sides have one run, or both several."""
+    return (len(sides[0]) > 1) == (len(sides[1]) > 1)
+
+
+def _without_examples(sides: Sides, column: Column) -> float | None:
+    """p-value from the results of several seeds, or of two imported runs from their shares alone."""
+    if not _testable(sides):
+        return None
+    if len(sides[0]) > 1 and _paired(sides):
+        return paired_t(_gaps(sides, column))
+    if len(sides[0]) > 1:
+        first, second = ([v for run in side if (v := column.value(run.record)) is not None] for side in sides)
+        return unpaired_t(first, second)
+    one, two = sides[0][0].record, sides[1][0].record
     return imported.p_value(one, two, column.key) if one.source and two.source else None
 
 
-def _gaps(pair: Pair, column: Column) -> list[float]:
+def _gaps(sides: Sides, column: Column) -> list[float]:
     """The difference of the column's values between the runs of each pair that both have one."""
     differences = []
-    for first, second in zip(*pair, strict=True):
+    for first, second in zip(*sides, strict=True):
         one, two = column.value(first.record), column.value(second.record)
         if one is not None and two is not None:
             differences.append(one - two)

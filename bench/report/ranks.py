@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bench.report.columns import MAIN_METRICS, Column
 from bench.report.rows import Row
 from bench.report.sections import Section
-from bench.report.statistics.ranks import Ranking, ranking, ranks
+from bench.report.statistics.friedman import Ranking, ranking, ranks
 from bench.report.table import SectionTable, Table
 
 ALIKE = ("model", "budget", "hardware", "device", "device_name", "threads", "libraries", "tunebench_version")

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from math import fsum
 
 from bench.records.schema import Record
 from bench.report.cells import Cell
 from bench.report.columns import Column, Value
 from bench.report.sections import Group
-from bench.report.statistics import mean_interval
+from bench.report.statistics import mean, mean_interval
 
 DISTURBED_CORES = 0.2  # of a CPU that others kept busy: from here on a timing is not to be trusted
 
@@ -50,7 +49,7 @@ def _cell(records: Sequence[Record], column: Column) -> Cell:
         cell.fallback = bool(values)
     if not values:
         return cell
-    cell.value = fsum(values) / len(values)
+    cell.value = mean(values)
     if not column.exact:
         cell.interval = mean_interval(values)
     if column.kind in ("throughput", "timing"):

@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.records.keys import natural
 from bench.records.schema import Record, Status
-from bench.report.facts import BASE, HEADINGS, LIBRARIES, MIXABLE, Facts, Known, Stored, budget, compatible
+from bench.report.facts import BASE, HEADINGS, LIBRARIES, MIXABLE, Facts, Known, Stored, budget, compatible, standing
 from bench.report.labels import label
 
 __all__ = ["BASE", "HEADINGS", "LIBRARIES", "MIXABLE", "Group", "Section", "Stored", "split"]
@@ -206,9 +206,11 @@ def _base_facts(known: Known) -> str:
 
 def _section(draft: _Draft, mix: Sequence[str]) -> Section:
     groups: dict[tuple[str, str, str], dict[int, Placed]] = {}
-    for run, known in draft.runs:  # the oldest first, so that the newest of equals stays
+    for run, known in draft.runs:
         record = run.record
-        groups.setdefault((record.method, record.group, known.variant), {})[record.seed] = run, known
+        seeds = groups.setdefault((record.method, record.group, known.variant), {})
+        if record.seed not in seeds or standing(run) >= standing(seeds[record.seed][0]):
+            seeds[record.seed] = run, known
     section = Section(draft.known.facts)
     for runs in groups.values():
         members = [runs[seed] for seed in sorted(runs)]

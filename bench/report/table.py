@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.records.schema import Record
+from bench.records.store import DamagedRecord
 from bench.report.captions import caption, notes
 from bench.report.cells import Cell
-from bench.report.columns import Column, columns
-from bench.report.marks import FRONT, Goal, front_notes, goals, mark_best, mark_front, mark_intervals
+from bench.report.columns import FRONT, TRIALS, Column, columns
+from bench.report.marks import Goal, front_notes, goals, mark_best, mark_front, mark_intervals
 from bench.report.memo import Memo
 from bench.report.outcomes import Outcomes
 from bench.report.rows import Row, make_row
 from bench.report.sections import HEADINGS, Section, Stored, split
 from bench.report.selection import check_by, check_mix
-from bench.report.tuned import TRIALS, Trials, check_criterion, tune, tuning_notes
+from bench.report.tuned import Trials, check_criterion, tune, tuning_notes
 
 if TYPE_CHECKING:
     from bench.report.ranks import RankSummary
@@ -48,6 +49,7 @@ class Table:
 
     sections: list[SectionTable]
     ranks: list["RankSummary"] = field(default_factory=list)  # where they were asked for
+    damaged: list[DamagedRecord] = field(default_factory=list)  # files of examples that could not be used
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def build(
     if tuned is not None:
         check_criterion(tuned, sections)
     outcomes = Outcomes(Memo.of_user())
-    table = Table([_section(section, wanted, outcomes) for section in sections])
+    table = Table([_section(section, wanted, outcomes) for section in sections], damaged=outcomes.damaged)
     outcomes.save()
     if ranks is not None:
         from bench.report.ranks import summaries
@@ -123,10 +125,13 @@ def _section(section: Section, wanted: _Wanted, outcomes: Outcomes) -> SectionTa
     used = {key for row in rows for key, cell in row.cells.items() if cell.value is not None}
     shown = tuple(c for c in found if c.shown and c.key in used)
     if wanted.select is not None:
-        shown = tuple(c for key in wanted.select for c in found if c.key == key)
+        asked = [*wanted.select, *(key for key in (TRIALS.key, FRONT.key) if key not in wanted.select)]
+        shown = tuple(c for key in asked for c in found if c.key == key)
     headings = [section.heading(key) for key in (*wanted.by, *(key for key in HEADINGS if key not in wanted.by))]
     cells = [cell for row in rows for column in shown if (cell := row.cells[column.key]).value is not None]
-    said = [*tuning_notes(trials), *notes(section, cells, outcomes.damaged)]
+    here = {run.folder for group in section.groups for run in group.runs}
+    damaged = [error for error in outcomes.damaged if error.path.parent in here]
+    said = [*tuning_notes(trials), *notes(section, cells, damaged)]
     said += front_notes(wanted.pareto)
     return SectionTable(" · ".join(filter(None, headings)), section, found, shown, rows, caption(section), said, trials)
 

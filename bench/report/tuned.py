@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 from bench.report.columns import MAIN_METRICS, Column, columns
 from bench.report.sections import Group, Section
+from bench.report.statistics import mean
 
-TRIALS = Column("trials", "trials", lambda _: None, digits=",.0f", exact=True, rank=1)
 LOSS = "validation_loss_nats"
 LIKELIHOOD = (LOSS, "validation_perplexity", "validation_bits_per_byte")
 PREFERENCE = "validation_preference_accuracy"
@@ -112,7 +112,7 @@ def _default(groups: Sequence[Group], known: dict[str, Column]) -> Column:
 def _score(group: Group, column: Column) -> float | None:
     """Mean over the seeds that succeeded; None if none did, or if it is no number."""
     values = [value for run in group.ok if (value := column.value(run.record)) is not None]
-    return math.fsum(values) / len(values) if values and all(map(math.isfinite, values)) else None
+    return mean(values) if values and all(map(math.isfinite, values)) else None
 
 
 def _order(group: Group, column: Column, loss: Column) -> tuple[bool, float, int, float, str]:

@@ -127,8 +127,12 @@ def store(tmp_path: Path) -> Callable[..., Path]:
 
     def keep(record: Record, correct: list[int] | None = None) -> Path:
         hardware = record.environment.hardware if record.environment else "cpu-test-2"
+        if correct and record.evaluation and record.evaluation.test:
+            record.evaluation.test.examples = len(correct)
         folder = run_folder(tmp_path, hardware, record.run_id)
         write(record, folder)
+        if correct:
+            (folder / "examples.jsonl").unlink(missing_ok=True)
         for number, right in enumerate(correct or []):
             line = {"id": f"e{number}", "correct": right, "prediction": "a", "answer": "b", "loss": 0.5}
             append_line(folder / "examples.jsonl", line | {"preferred": None, "metrics": {"accuracy": right}})

@@ -4,9 +4,7 @@ import re
 from pathlib import Path
 
 from bench.evaluate.metrics import REGISTRY
-from bench.report.columns import COSTS, METRICS, PARAMETERS, QUALITY
-from bench.report.marks import FRONT
-from bench.report.tuned import TRIALS
+from bench.report.columns import COSTS, FRONT, METRICS, PARAMETERS, QUALITY, TRIALS
 
 README = Path(__file__).parents[2] / "results" / "README.md"
 

@@ -92,6 +92,7 @@ def test_why_there_is_no_interval(make: Make, store: Keep) -> None:
     assert basis(side(make()), side(make(status=Status.OOM))) == "on one side only"
     nan = [make(seed=seed, accuracy=math.nan) for seed in (0, 1)]
     assert basis(side(*nan), side(make("full"), make("full", seed=1))) == "not finite"
+    assert basis(side(make(), make(seed=1)), side(make("full"), make("full", seed=1))) == "the same in all 2 seeds"
 
 
 def test_settings_and_environment_that_differ(make: Make, where: Callable[..., Any]) -> None:
@@ -123,7 +124,7 @@ def test_sets_are_matched_by_configuration_then_by_method(make: Make) -> None:
 
 
 def test_two_machines_are_matched_run_by_run(make: Make, where: Callable[..., Any]) -> None:
-    there = [make("lora", seed=seed, where=where(hardware="gpu")) for seed in (0, 1)]
+    there = [make("lora", seed=seed, step=0.1 + seed / 100, where=where(hardware="gpu")) for seed in (0, 1)]
     pair = only(compare(side(make("lora"), make("lora", seed=1)), side(*there)))
     assert [d.key for d in pair.environment] == ["hardware"]
     assert figure(pair, "step_median_s").basis == "paired over 2 seeds"

@@ -4,6 +4,7 @@ Every figure is measured on data drawn here, from a seed. A rate over R repetiti
 2 * sqrt(0.05 * 0.95 / R): 0.010 for 2000 repetitions.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,8 +13,17 @@ import pytest
 
 from bench.records.schema import Record
 from bench.report.statistics.bootstrap import bootstrap
+from bench.report.statistics.hypotheses import (
+    crossed,
+    crossed_apart,
+    holm,
+    holm_against_best,
+    paired_interval,
+    paired_p_values,
+    paired_t,
+    unpaired_t,
+)
 from bench.report.statistics.intervals import Interval, mean_interval, paired_shares, wilson
-from bench.report.statistics.tests import crossed, holm, holm_against_best, paired_interval, paired_p_values, paired_t
 from bench.report.table import build
 
 Array = np.ndarray[Any, Any]
@@ -76,8 +86,47 @@ TRUTHS = {shares: 0.1, overlaps: 0.6 * (2 / 3.5 - 1.5 / 3.5), losses: 0.5}
 def test_bootstrap_covers_a_paired_difference_and_finds_none_where_there_is_none(draw: Draw, examples: int) -> None:
     samples = draw(np.random.default_rng(examples), (2000, examples)) - TRUTHS[draw]
     found = bootstrap(list(samples))
-    assert 0.93 <= covered([each.interval for each in found], 0) <= 0.97
-    assert 0.03 <= np.mean([each.p <= 0.05 for each in found]) <= 0.06
+    given = [each for each in found if each.interval is not None]
+    assert len(given) > 0.95 * len(found), "of 50 examples fewer than 10 may part the two"
+    assert 0.93 <= covered([each.interval for each in given], 0) <= 0.97
+    assert 0.03 <= np.mean([each.p is not None and each.p <= 0.05 for each in given]) <= 0.06
+
+
+def spikes(generator: np.random.Generator, shape: tuple[int, int]) -> Array:
+    """What is not 0 of sparse outcomes: skewed, and all on one side."""
+    return generator.exponential(1.0, shape)
+
+
+def gains(generator: np.random.Generator, shape: tuple[int, int]) -> Array:
+    """What is not 0 of sparse differences: gains of 1 and losses of half, as often as makes them equal."""
+    return np.where(generator.random(shape) < 1 / 3, 1.0, -0.5)
+
+
+SPARSE = {spikes: 1.0, gains: 0.0}
+
+
+@pytest.mark.parametrize(
+    ("examples", "share"), [(30, 0.05), (30, 0.5), (100, 0.03), (100, 0.12), (400, 0.01), (400, 0.04)]
+)
+@pytest.mark.parametrize("draw", SPARSE)
+def test_sparse_outcomes_have_an_interval_that_holds_or_none(draw: Draw, examples: int, share: float) -> None:
+    generator = np.random.default_rng(examples)
+    samples = np.where(generator.random((2000, examples)) < share, draw(generator, (2000, examples)), 0)
+    truth = share * SPARSE[draw]
+    found = bootstrap(list(samples))
+    given = [each.interval for each in found if each.interval is not None]
+    assert all(each.p is None or not each.p <= 0.05 for each in found if each.interval is None), "nor a test"
+    missed = sum(not interval.low <= truth <= interval.high for interval in given)
+    assert missed / len(samples) <= 0.07
+    assert (len(given) > len(samples) / 2) == (examples * share >= 12), "and where there is enough, there is one"
+    if examples * share < 5:
+        assert len(given) < len(samples) / 50
+
+
+def test_student_with_enough_of_very_many_sparse_outcomes_covers_their_mean() -> None:
+    generator = np.random.default_rng(0)
+    samples = np.where(generator.random((1000, 6000)) < 0.04, generator.exponential(1.0, (1000, 6000)), 0)
+    assert 0.93 <= covered([each.interval for each in bootstrap(list(samples))], 0.04) <= 0.97
 
 
 @pytest.mark.parametrize("examples", [30, 100, 728])
@@ -131,6 +180,48 @@ def test_seeds_and_examples_together_find_no_difference_where_there_is_none(
     assert np.mean(wrong) <= 0.062
     intervals = [paired_interval(each, np.zeros_like(each)) for each in sets[:500]]
     assert [i is not None and not i.low <= 0 <= i.high for i in intervals] == wrong[:500], "test and interval agree"
+
+
+@pytest.mark.parametrize("seeds", [(2, 2), (2, 6), (3, 4), (5, 10)])
+@pytest.mark.parametrize("effects", EFFECTS)
+def test_other_seeds_on_each_side_find_no_difference_where_there_is_none(
+    seeds: tuple[int, int], effects: tuple[float, float, float]
+) -> None:
+    """Of the three effects the example's is common to all runs of a side, and the others are each run's own."""
+    generator, wrong = np.random.default_rng(sum(seeds)), 0
+    scale = math.sqrt(0.5)  # so that the difference of two sides has the spreads in `effects`
+    for _ in range(1000):
+        first, second = (
+            generator.normal(0, scale * effects[0], (runs, 1))
+            + generator.normal(0, scale * effects[1], (1, 100))
+            + generator.normal(0, scale * effects[2], (runs, 100))
+            for runs in seeds
+        )
+        wrong += (crossed_apart(first, second) or 0.0) <= 0.05
+    assert wrong / 1000 <= 0.062
+
+
+@pytest.mark.parametrize("seeds", [(2, 2), (2, 3), (2, 6), (3, 10)])
+@pytest.mark.parametrize("spread", [1.0, 0.1, 10.0])
+def test_unpaired_t_finds_no_difference_where_there_is_none(seeds: tuple[int, int], spread: float) -> None:
+    generator = np.random.default_rng(sum(seeds))
+    first, second = generator.normal(size=(4000, seeds[0])), spread * generator.normal(size=(4000, seeds[1]))
+    found = [unpaired_t(a, b) for a, b in zip(first.tolist(), second.tolist(), strict=True)]
+    assert np.mean([p is not None and p <= 0.05 for p in found]) <= 0.057
+
+
+def test_rows_with_one_seed_in_common_are_not_tested_on_that_one(make: Callable[..., Record]) -> None:
+    """The whole way: equally good methods whose seeds differ much, of which 0 alone is common."""
+    generator = np.random.default_rng(1)
+    seeds = {"lora": (0, 1, 2), "sft": (0, 7, 8)}
+    parted = []
+    for _ in range(300):
+        records = [make(name, seed=seed, loss=generator.normal(1, 0.1)) for name in seeds for seed in seeds[name]]
+        (section,) = build(records).sections
+        cells = [row.cells["validation_loss_nats"] for row in section.rows]
+        assert all(cell.best or cell.p is not None for cell in cells), "there is a test"
+        parted.append(any(not cell.best and not cell.tied for cell in cells))
+    assert np.mean(parted) <= 0.07
 
 
 def test_averages_over_seeds_tested_over_examples_alone_would_find_differences_that_are_not_there() -> None:

@@ -5,13 +5,16 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from bench.records import store as record_store
+from bench.records.cache import settled
 from bench.records.cache_dir import cache_dir
+from bench.records.find import signature
 from bench.records.schema import Record
 from bench.report import outcomes
 from bench.report.memo import NAME, Memo, key
@@ -194,3 +197,49 @@ def test_what_is_remembered_needs_no_numpy(runs: tuple[list[Record], list[Path]]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=True)
     assert "±" in done.stdout
     assert done.stderr.strip() == "False"
+
+
+def test_the_content_of_a_file_that_changed_a_moment_ago_is_not_kept(tmp_path: Path, cache: Path) -> None:
+    """Another change within the same tick of the clock would leave size, times and inode as they are."""
+    path = tmp_path / "examples.jsonl"
+    path.write_text("{}\n")
+    memo = Memo(cache / NAME)
+    memo.content(path)
+    memo.save()
+    assert kept(cache) == 0
+    path.write_text("{}\n\n")
+    wait_until_settled(path)
+    memo = Memo(cache / NAME)
+    first = memo.content(path)
+    memo.save()
+    assert kept(cache) == 1
+    assert Memo(cache / NAME).content(path) == first
+
+
+def kept(cache: Path) -> int:
+    """Files whose content is known."""
+    if not (cache / NAME).exists():
+        return 0
+    with sqlite3.connect(cache / NAME) as connection:
+        (count,) = connection.execute("SELECT count(*) FROM files").fetchone()
+    connection.close()
+    return int(count)
+
+
+def wait_until_settled(path: Path) -> None:
+    """Until a change of `path` would show."""
+    while not settled(signature(str(path)) or (0, 0, 0, 0), time.time_ns()):
+        time.sleep(0.05)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX")
+def test_a_folder_in_which_others_may_write_keeps_no_memo(
+    runs: tuple[list[Record], list[Path]], cache: Path, files_read: list[Path]
+) -> None:
+    cache.mkdir()
+    cache.chmod(0o777)
+    first = shown(runs)
+    assert not (cache / NAME).exists()
+    files_read.clear()
+    assert shown(runs) == first
+    assert len(files_read) == 2

@@ -1,5 +1,6 @@
 """Which runs are paired with which, and what a difference between two sides rests on."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from bench.report.columns import Column, columns
 from bench.report.outcomes import Outcomes
 from bench.report.sections import Group, Stored
 from bench.report.statistics import mean_interval
-from bench.report.statistics.tests import crossed, mcnemar, paired_interval, paired_t
+from bench.report.statistics.hypotheses import crossed, crossed_apart, mcnemar, paired_interval, paired_t, unpaired_t
 
 Make = Callable[..., Record]
 Store = Callable[..., Path]
@@ -53,23 +54,69 @@ def test_one_run_each_is_mcnemars_test_whatever_the_seeds(runs: Callable[..., li
     for seed in (0, 3):
         first, second = array("sft", 0)[0], array("lora", seed)[0]
         expected = mcnemar(int((first > second).sum()), int((first < second).sum()))
-        assert p_value(runs("sft", 0), runs("lora", seed)) == expected
+        assert p_value(runs("sft", 0), runs("lora", seed)) == pytest.approx(expected)
 
 
-def test_several_seeds_are_paired_by_seed_and_what_has_no_partner_is_left_out(
-    runs: Callable[..., list[Stored]],
-) -> None:
+def test_the_same_seeds_are_paired(runs: Callable[..., list[Stored]]) -> None:
     expected = crossed(array("sft", 1, 2) - array("lora", 1, 2))
-    assert p_value(runs("sft", 0, 1, 2), runs("lora", 1, 2, 3)) == pytest.approx(expected)
-    first, second = array("sft", 2)[0], array("lora", 2)[0]
-    alone = mcnemar(int((first > second).sum()), int((first < second).sum()))
-    assert p_value(runs("sft", 1, 2), runs("lora", 2, 3)) == alone
+    assert p_value(runs("sft", 1, 2), runs("lora", 1, 2)) == pytest.approx(expected)
 
 
-def test_without_a_common_seed_runs_are_paired_in_order(runs: Callable[..., list[Stored]]) -> None:
-    assert p_value(runs("sft", 0, 1), runs("lora", 2, 3)) == pytest.approx(
-        crossed(array("sft", 0, 1) - array("lora", 2, 3))
-    )
+@pytest.mark.parametrize("seeds", [((0, 1), (2, 3)), ((0, 1, 2), (1, 2, 3)), ((1, 2), (2, 3)), ((0, 1, 2), (0, 1))])
+def test_other_seeds_are_not_paired_and_all_of_them_count(
+    runs: Callable[..., list[Stored]], seeds: tuple[tuple[int, ...], tuple[int, ...]]
+) -> None:
+    first, second = seeds
+    expected = crossed_apart(array("sft", *first), array("lora", *second))
+    assert p_value(runs("sft", *first), runs("lora", *second)) == pytest.approx(expected)
+    results = [
+        [0.5 + sum(RIGHT[method, seed]) / 100 for seed in side]
+        for method, side in zip(("sft", "lora"), seeds, strict=True)
+    ]
+    found = p_value(runs("sft", *first), runs("lora", *second), "validation_loss_nats")
+    assert found == pytest.approx(unpaired_t(*results))
+
+
+def test_one_run_is_never_tested_against_several(runs: Callable[..., list[Stored]]) -> None:
+    for key in ("test_accuracy", "validation_loss_nats"):
+        assert p_value(runs("sft", 0), runs("lora", 0, 1), key) is None
+        assert p_value(runs("sft", 0, 1, 2), runs("lora", 2), key) is None
+
+
+DAMAGE: dict[str, tuple[Callable[[list[str]], list[str]], str]] = {
+    "half": (lambda lines: [*lines[:20], lines[20][:9]], "has 20 whole lines, and the record counts 40 test examples"),
+    "ids": (lambda lines: [re.sub('"id": "[^"]*"', '"id": null', line) for line in lines], "line 1 has no id"),
+    "twice": (lambda lines: [*lines[:39], lines[0]], "line 40 has the id 'e0' again"),
+    "number": (
+        lambda lines: [lines[0].replace('"loss": 0.5', f'"loss": {10**400}'), *lines[1:]],
+        "line 1: loss is beyond every number",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_outcomes_are_named_and_decide_nothing(runs: Callable[..., list[Stored]], damage: str) -> None:
+    (run,), change = runs("sft", 0), DAMAGE[damage][0]
+    assert run.folder is not None
+    path = run.folder / "examples.jsonl"
+    path.write_text("".join(change(path.read_text().splitlines(keepends=True))))
+    for _ in range(2):
+        found = Outcomes()
+        assert found.intervals([Group([run])], column([run.record])) == [None]
+        assert [str(error) for error in found.damaged] == [f"{path}: {DAMAGE[damage][1]}"]
+
+
+def test_outcomes_that_are_a_folder_are_named(runs: Callable[..., list[Stored]]) -> None:
+    (run,) = runs("sft", 0)
+    assert run.folder is not None
+    (run.folder / "examples.jsonl").unlink()
+    found = Outcomes()
+    assert found.intervals([Group([run])], column([run.record])) == [None]
+    assert found.damaged == [], "no file is no damage: not every run keeps outcomes"
+    (run.folder / "examples.jsonl").mkdir()
+    found = Outcomes()
+    found.intervals([Group([run])], column([run.record]))
+    assert [error.path for error in found.damaged] == [run.folder / "examples.jsonl"]
 
 
 def test_what_no_example_has_is_tested_over_the_seeds(runs: Callable[..., list[Stored]]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from bench.records.schema import Record, Status
 from bench.report.formats import FORMATS
 from bench.report.ranks import RankSummary
-from bench.report.statistics.tests import holm_against_best, mcnemar, paired_t
+from bench.report.statistics.hypotheses import holm_against_best, mcnemar, paired_t
 from bench.report.table import SectionTable, Table, build
 from bench.report.terminal import render
 
@@ -190,11 +190,11 @@ def test_json_and_csv_hold_trials_fronts_and_tests(everything: Table, make: Make
     rows = {row["method"]: row for row in json.loads(FORMATS["json"](table))["sections"][0]["rows"]}
     for method, p, corrected in zip(("lora", "prompt"), p_values, adjusted, strict=True):
         cell = rows[method]["values"]["test_accuracy"]
-        assert (cell["p"], cell["p_holm"]) == pytest.approx((p, corrected))
+        assert (cell["p"], cell["p_adjusted"]) == pytest.approx((p, corrected))
         assert cell["tied"] == (corrected > 0.05)
     assert rows["sft"]["values"]["test_accuracy"]["p"] is None
     lines = {row["method"]: row for row in csv.DictReader(io.StringIO(FORMATS["csv"](table)))}
-    assert float(lines["prompt"]["test_accuracy_p_holm"]) == pytest.approx(adjusted[1])
+    assert float(lines["prompt"]["test_accuracy_p_adjusted"]) == pytest.approx(adjusted[1])
     assert lines["sft"]["test_accuracy_p"] == ""
 
 
@@ -218,5 +218,9 @@ def test_the_notes_say_how_many_examples_which_tests_and_which_correction(
     (section,) = build(records, [store(record, right[record.method]) for record in records]).sections
     said = " ".join(section.notes)
     assert "where n is 1, over the 8 test examples" in said
-    assert "Holm's correction" in said
-    assert "No test in some rows or in all, for want of seeds or of outcomes of examples: val. loss, macro F1." in said
+    assert (
+        "step by step as Holm's, but with m rows not yet told apart the smallest is multiplied by m (m + 1) / 2" in said
+    )
+    assert "the larger side where they differ" in said, "Wilson's interval is not symmetric"
+    assert "bootstrap, Student's t beyond 5,000 examples" in said
+    assert "one run stands against several: val. loss, macro F1." in said

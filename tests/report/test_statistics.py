@@ -2,28 +2,31 @@
 
 import itertools
 import math
+import time
 from statistics import fmean
 
 import numpy as np
 import pytest
 from scipy import special, stats
 
-from bench.report.statistics import Interval, mean_interval, wilson
-from bench.report.statistics.bootstrap import FEWEST, MOST, RESAMPLES, bootstrap
+from bench.report.statistics import Interval, mean, mean_interval, wilson
+from bench.report.statistics.bootstrap import FEWEST, MOST, RESAMPLES, VARIED, VARIED_STUDENT, bootstrap
 from bench.report.statistics.distributions import f_tail, incomplete_beta, range_quantile, t_quantile, t_tail
-from bench.report.statistics.intervals import paired_shares
-from bench.report.statistics.pareto import dominators, front, layers
-from bench.report.statistics.ranks import critical_difference, friedman, ranking, ranks
-from bench.report.statistics.scores import pscp
-from bench.report.statistics.tests import (
+from bench.report.statistics.friedman import critical_difference, friedman, ranking, ranks
+from bench.report.statistics.hypotheses import (
     crossed,
+    crossed_apart,
     holm,
     holm_against_best,
     mcnemar,
     paired_interval,
     paired_p_values,
     paired_t,
+    unpaired_t,
 )
+from bench.report.statistics.intervals import paired_shares
+from bench.report.statistics.pareto import dominators, front, layers
+from bench.report.statistics.scores import pscp
 
 DEGREES = [1, 2, 3, 4, 5, 9, 10, 11, 29, 100, 999, 2.7, 13.4]
 
@@ -78,7 +81,27 @@ def test_mean_interval_equals_scipys() -> None:
     assert mean_interval(values) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("values", [[], [1.0], [1.0, math.nan], [1.0, math.inf]])
+def test_values_whose_squares_are_beyond_all_numbers() -> None:
+    # Mean m = (1e200 + 1e180) / 2, standard error m up to 20 digits, t with one degree at 97.5% 12.7062.
+    assert mean_interval([1e200, 1e180]) == pytest.approx((5e199 * (1 - 12.7062), 5e199 * (1 + 12.7062)), rel=1e-5)
+    assert mean_interval([1e308, -1e308]) is None, "its width is beyond all numbers"
+
+
+def test_mean_of_any_values() -> None:
+    assert mean([0.1] * 10) == 0.1
+    assert math.isnan(mean([math.inf, -math.inf]))
+    assert mean([1e308, 1e308]) == math.inf
+
+
+def test_mcnemar_of_very_many_is_fast() -> None:
+    begin = time.perf_counter()
+    assert 0 < mcnemar(99_000, 101_000) < 1e-4
+    assert time.perf_counter() - begin < 0.5
+
+
+@pytest.mark.parametrize(
+    "values", [[], [1.0], [1.0, math.nan], [1.0, math.inf], [2.0, 2.0], [0.7 - 0.6, 0.8 - 0.7], [math.inf, -math.inf]]
+)
 def test_what_has_no_spread_has_no_interval(values: list[float]) -> None:
     assert mean_interval(values) is None
 
@@ -114,7 +137,7 @@ def test_mcnemar_by_hand() -> None:
     assert mcnemar(5, 5) == 1
 
 
-@pytest.mark.parametrize(("only_first", "only_second"), [(5, 10), (1, 9), (0, 6), (40, 70), (900, 1000)])
+@pytest.mark.parametrize(("only_first", "only_second"), [(5, 10), (1, 9), (0, 6), (40, 70), (900, 1000), (9800, 10200)])
 def test_mcnemar_is_the_binomial_test_of_the_discordant(only_first: int, only_second: int) -> None:
     expected = stats.binomtest(only_first, only_first + only_second).pvalue
     assert mcnemar(only_first, only_second) == pytest.approx(expected)
@@ -126,23 +149,32 @@ def test_paired_t_by_hand() -> None:
     assert paired_t([0.5]) is None, "one seed allows no test"
     assert paired_t([0.5, math.nan]) is None
     assert paired_t([0, 0]) == 1
-    assert paired_t([0.25, 0.25]) == 0
+    assert paired_t([0.25, 0.25]) is None, "what never varies makes nothing certain"
+    assert paired_t([0.7 - 0.6, 0.8 - 0.7]) is None, "these differ by rounding alone"
     values = [0.3, -0.1, 0.2, 0.5, 0.05]
     assert paired_t(values) == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
 
 
 def test_bootstrap_equals_all_resamples() -> None:
-    """Of 20 outcomes, 19 zeros and a one, only the number of ones in a resample matters: it can be counted out."""
-    sample = np.array([0.0] * 19 + [1.0])
-    mean = 1 / 20
-    # With j ones the resample's mean is j/20, its standard error sqrt(j/20 * (1 - j/20) / 19), and that of the sample
-    # sqrt(19/400 / 19) = 1/20, so the observed ratio is 1. Ratios of j = 0 are infinite, of j = 1: 0, of j = 2:
-    # (1/20) / sqrt(0.1 * 0.9 / 19) = 0.727, of j = 3: 0.1 / sqrt(0.15 * 0.85 / 19) = 1.22, and so on upwards.
-    reached = 1 - sum(math.comb(20, j) * mean**j * (1 - mean) ** (20 - j) for j in (1, 2))
+    """Of 40 outcomes, ten of 3 and thirty of -1, less 0.4, only the number of threes in a resample matters."""
+    sample = np.array([3.0] * 10 + [-1.0] * 30) - 0.4
+
+    def ratio(threes: int) -> float:
+        """|mean - 0| / standard error of centred resamples: the mean is 4 (j - 10) / 40."""
+        share = threes / 40
+        error = 4 * math.sqrt(share * (1 - share) / 39)
+        return abs(4 * (share - 0.25)) / error if error else math.inf
+
+    chances = {j: math.comb(40, j) * 0.25**j * 0.75 ** (40 - j) for j in range(41)}
+    # The sample's mean is 4 * 10 / 40 - 1 - 0.4 = -0.4, and its standard error 4 * sqrt(0.25 * 0.75 / 39).
+    error = 4 * math.sqrt(0.1875 / 39)
     (found,) = bootstrap([sample])
-    assert found.p == pytest.approx(reached, abs=0.015)
-    # Resamples without a one are more than 5%, so no finite ratio is the 95% quantile: Student's interval stands in.
-    assert found.interval == mean_interval(sample.tolist())
+    expected = math.fsum(chance for j, chance in chances.items() if ratio(j) >= 0.4 / error)
+    assert found.p == pytest.approx(expected, abs=0.015)
+    ordered = sorted((ratio(j), chance) for j, chance in chances.items())
+    totals = itertools.accumulate(chance for _, chance in ordered)
+    cut = next(each for (each, _), total in zip(ordered, totals, strict=True) if total >= 0.95)
+    assert found.interval == pytest.approx((-0.4 - cut * error, -0.4 + cut * error), rel=1e-4)
 
 
 def test_bootstrap_agrees_with_student_on_plain_data_and_repeats() -> None:
@@ -158,9 +190,8 @@ def test_bootstrap_agrees_with_student_on_plain_data_and_repeats() -> None:
         assert each.interval == pytest.approx(tuple(expected.confidence_interval()), abs=0.01)
 
 
-@pytest.mark.parametrize("size", [FEWEST - 1, MOST + 1])
-def test_few_and_very_many_examples_take_student(size: int) -> None:
-    sample = np.random.default_rng(0).normal(0.02, 1, size)
+def test_very_many_examples_take_student() -> None:
+    sample = np.random.default_rng(0).normal(0.02, 1, MOST + 1)
     (found,) = bootstrap([sample])
     assert found.p == pytest.approx(stats.ttest_1samp(sample, 0).pvalue, rel=1e-6)
     assert found.interval == mean_interval(sample.tolist())
@@ -171,12 +202,24 @@ def test_a_p_value_below_all_resamples_is_not_limited_by_their_number() -> None:
     assert clear.p < 1 / (RESAMPLES + 1) ** 2
 
 
-def test_bootstrap_of_constant_and_single_outcomes() -> None:
-    same, none, one = bootstrap([np.full(30, 0.5), np.zeros(30), np.ones(1)])
-    assert same.interval == (0.5, 0.5)
-    assert same.p == 0
-    assert none.p == 1
-    assert (one.interval, one.p) == (None, 1.0)
+def sparse(size: int, others: int) -> np.ndarray:
+    """Outcomes that are 0 but for a few."""
+    return np.concatenate([np.zeros(size - others), np.linspace(0.1, 1, others)])
+
+
+def test_too_few_outcomes_that_differ_have_no_interval_and_no_test() -> None:
+    few = np.random.default_rng(0).normal(size=FEWEST - 1)
+    samples = [np.full(30, 0.5), np.ones(1), few, sparse(100, VARIED - 1), sparse(MOST + 1, VARIED_STUDENT - 1)]
+    assert [(each.interval, each.p) for each in bootstrap(samples)] == [(None, None)] * 5
+    (none,) = bootstrap([np.zeros(30)])
+    assert (none.interval, none.p) == (None, 1.0), "no difference at all is not one that counts"
+    enough = bootstrap([sparse(100, VARIED), sparse(MOST + 1, VARIED_STUDENT)])
+    assert all(each.interval is not None and each.p is not None for each in enough)
+
+
+def test_outcomes_whose_squares_are_beyond_all_numbers_have_no_interval() -> None:
+    (found,) = bootstrap([np.linspace(1, 2, 50) * 1e200])
+    assert found == (None, None)
 
 
 def test_which_test_is_made() -> None:
@@ -186,7 +229,8 @@ def test_which_test_is_made() -> None:
     found = paired_p_values([(right, wrong), (right, halves), (seeds, seeds - 0.25), (halves, halves)])
     assert found[0] == mcnemar(20, 0)
     assert found[1] == bootstrap([(right - halves)[0]])[0].p
-    assert found[2] == crossed(np.full((2, 40), 0.25)) == 0
+    assert found[2] is crossed(np.full((2, 40), 0.25)) is None
+    assert paired_interval(np.full((2, 40), 0.5), np.full((2, 40), 0.3)) is None
     assert found[3] == 1
 
 
@@ -222,7 +266,32 @@ def test_crossed_mean_squares_are_those_of_the_analysis_of_variance() -> None:
 
 
 def test_crossed_with_one_example_is_the_test_over_seeds() -> None:
-    assert crossed(np.array([[1.0], [2.0], [3.0]])) == paired_t([1, 2, 3])
+    assert crossed(np.array([[1.0], [2.0], [3.0]])) == pytest.approx(paired_t([1, 2, 3]))
+
+
+def test_crossed_apart_by_hand() -> None:
+    # Seed means 1 and 3 on one side, 6, 7 and 8 on the other: variances of the means 2 / 2 = 1 and 1 / 3.
+    first = np.array([[0.0, 1.0, 2.0], [2.0, 3.0, 4.0]])
+    second = np.array([[6.0, 6.0, 6.0], [7.0, 7.0, 7.0], [8.0, 8.0, 8.0]])
+    # Over the seeds: t = 5 / sqrt(4/3), with one degree. The examples' differences are -6, -5, -4: variance 1 / 3. No
+    # rest, so 4/3 + 1/3, with (5/3)^2 / (1^2 / 1 + (1/3)^2 / 2 + (1/3)^2 / 2) = 2.5 degrees.
+    seeds = 2 * stats.t.sf(5 / math.sqrt(4 / 3), 1)
+    joint = 2 * stats.t.sf(5 / math.sqrt(5 / 3), 2.5)
+    assert crossed_apart(first, second) == pytest.approx(max(seeds, joint))
+    alone = 2 * stats.t.sf(6 / math.sqrt(4 / 3), 1)  # of the first example the means are 1 and 7
+    assert crossed_apart(first[:, :1], second[:, :1]) == pytest.approx(alone), "one example: the seeds alone"
+    assert crossed_apart(np.full((2, 3), 0.5), np.full((3, 3), 0.3)) is None
+    assert crossed_apart(np.full((2, 3), 0.5), np.full((3, 3), 0.5)) == 1
+
+
+def test_unpaired_t_by_hand() -> None:
+    # Means 2 and 6, variances of the means 2 / 2 = 1 and 1 / 3: t = 4 / sqrt(4/3) with one degree, P = 2/pi * acot(t).
+    assert unpaired_t([1, 3], [5, 6, 7]) == pytest.approx(2 / math.pi * math.atan(math.sqrt(4 / 3) / 4))
+    assert unpaired_t([1, 3], [6]) is None
+    assert unpaired_t([1, 3], [6, math.nan]) is None
+    assert unpaired_t([1, 1], [2, 2]) is None
+    assert unpaired_t([1, 1], [1, 1, 1]) == 1
+    assert unpaired_t([1, 1], [1, 3]) == pytest.approx(0.5), "t = 1 / sqrt(2 / 2) = 1 with one degree"
 
 
 def test_holm_by_hand() -> None:

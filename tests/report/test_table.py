@@ -58,7 +58,57 @@ def test_the_same_seed_twice_counts_once_and_the_newer_wins(make: Make) -> None:
     new.started_at = "2026-02-01T00:00:00+00:00"
     section = only([new, old])
     assert text(section, "lora", "validation_loss_nats") == "0.400"
-    assert "1 older records of the same configuration and seed are left out." in section.notes
+    assert any("Left out: 1 record of a configuration and seed that is here already" in n for n in section.notes)
+
+
+def test_a_run_that_was_interrupted_never_hides_one_that_came_to_its_end(make: Make) -> None:
+    old, new = make(loss=0.9), make(status=Status.INTERRUPTED)
+    new.started_at = "2026-02-01T00:00:00+00:00"
+    for records in ([new, old], [old, new]):
+        assert row(only(records), "lora").status == "ok"
+    new.status = Status.OOM
+    assert row(only([old, new]), "lora").status == "oom", "a failure is a result"
+
+
+def test_infinities_of_both_signs_and_very_large_values_break_nothing(make: Make) -> None:
+    section = only([make(seed=0, loss=math.inf), make(seed=1, loss=-math.inf), make("sft", loss=0.3)])
+    assert text(section, "lora", "validation_loss_nats") == "nan"
+    section = only([make(seed=0, loss=1e200), make(seed=1, loss=1e180)])
+    assert text(section, "lora", "validation_loss_nats") == "5e+199 ±6.35e+200"
+    section = only([make(seed=0, loss=1e308), make(seed=1, loss=1e308)])
+    assert text(section, "lora", "validation_loss_nats") == "inf"
+    table = build([make(method__rank=10**400)], select=["method.rank"])
+    assert text(table.sections[0], labels(table.sections[0])[0], "method.rank") == "inf"
+
+
+def test_equal_results_of_all_seeds_are_not_called_certain(make: Make) -> None:
+    section = only([make(m, seed=s, loss=x) for m, x in (("sft", 0.5), ("lora", 0.6)) for s in range(3)])
+    cell = row(section, "lora").cells["validation_loss_nats"]
+    assert (cell.text(), cell.interval, cell.p) == ("0.600", None, None)
+    assert any(note.startswith("No test in some rows or in all") for note in section.notes)
+
+
+def test_damage_is_named_in_its_own_section_and_in_the_whole_table(make: Make, store: Callable[..., Path]) -> None:
+    records = [make(accuracy=0.5), make("sft", accuracy=0.5, budget__steps=50)]
+    folders = [store(record, [1, 0]) for record in records]
+    (folders[0] / "examples.jsonl").write_text("{\n{}\n")
+    table = build(records, folders)
+    said = [any("line 1 is not valid JSON" in note for note in section.notes) for section in table.sections]
+    assert said == [section.rows[0].label == "lora" for section in table.sections]
+    assert [error.path for error in table.damaged] == [folders[0] / "examples.jsonl"]
+
+
+def test_columns_that_were_chosen_keep_the_front_and_the_trials_beside_them(make: Make) -> None:
+    keys = ["validation_loss_nats", "peak_train_bytes"]
+    (section,) = build([make(), make("sft")], select=keys, pareto=keys, tuned="").sections
+    assert [column.key for column in section.shown] == [*keys, "trials", "pareto_front"]
+    (section,) = build([make()], select=["pareto_front", *keys], pareto=keys).sections
+    assert [column.key for column in section.shown] == ["pareto_front", *keys]
+
+
+def test_a_front_takes_every_column_once(make: Make) -> None:
+    with pytest.raises(ValueError, match="--pareto takes every column once, got test_accuracy 2 times"):
+        build([make()], pareto=["test_accuracy", "test_accuracy:min"])
 
 
 def test_a_group_with_failures_averages_the_others_and_says_so(make: Make) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from bench.report.statistics.distributions import NORMAL, t_quantile
 
 CONFIDENCE = 0.95
+ROUNDING = 1e-12  # a spread that is smaller, in proportion, is that of rounding
 
 
 class Interval(NamedTuple):
@@ -21,26 +22,40 @@ class Interval(NamedTuple):
 
 
 def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
-    """Student's t interval of the mean; None for fewer than two values, or where one is not finite.
+    """Student's t interval of the mean; None for fewer than two values, for equal ones, or where one is not finite.
+
+    Equal values have no interval since ±0 would be a certainty that a few runs cannot give.
 
     It is the interval over seeds. A bootstrap is no help with few of them: three seeds have ten different resamples,
     whose spread is by a factor (n - 1) / n too small, and its 95% interval covers the mean about 75 times in 100
     (`tests/report/test_coverage.py` measures both).
     """
+    found = standard_error(values)
+    if found is None:
+        return None
+    mean, error = found
+    half = t_quantile((1 + confidence) / 2, len(values) - 1) * error
+    return Interval(mean - half, mean + half) if math.isfinite(half) else None
+
+
+def standard_error(values: Sequence[float]) -> tuple[float, float] | None:
+    """The mean with its standard error; None where there is none: one value, equal ones, or one that is not finite."""
     n = len(values)
     if n < 2:
         return None
-    mean = sum(values) / n
-    if not math.isfinite(mean):
+    average = sum(values) / n
+    if not math.isfinite(average):
         return None
-    half = t_quantile((1 + confidence) / 2, n - 1) * standard_error(values, mean)
-    return Interval(mean - half, mean + half)
+    error = math.hypot(*[value - average for value in values]) / math.sqrt(n * (n - 1))  # squares might overflow
+    return None if error <= ROUNDING * max(map(abs, values)) else (average, error)
 
 
-def standard_error(values: Sequence[float], mean: float) -> float:
-    """Standard error of the mean of at least two values; `mean` is theirs."""
-    n = len(values)
-    return math.sqrt(sum([(value - mean) ** 2 for value in values]) / (n - 1) / n)
+def mean(values: Sequence[float]) -> float:
+    """The mean of one value or more; not finite where one is not, or where their sum is beyond every number."""
+    try:
+        return math.fsum(values) / len(values)
+    except (ValueError, OverflowError):  # fsum refuses infinities of both signs, and sums that are too large
+        return sum(values) / len(values)
 
 
 def wilson(successes: int, trials: int, confidence: float = CONFIDENCE) -> Interval:

@@ -1,11 +1,16 @@
-"""Paired tests of two configurations, and the correction for making many of them.
+"""Tests of two configurations against each other, and the correction for making many of them.
 
 Which test answers depends on what there is:
 
 - one run each, outcomes of the same examples: McNemar's exact test where outcomes are 0 or 1, else the bootstrap.
   The answer is about these two trained models: the spread of training them again is not in it.
-- several seeds, outcomes of the same examples: `crossed`, which counts both the seeds and the examples as drawn.
-- several seeds, no outcomes: Student's paired t test over the seeds, on these examples.
+- several seeds, the same on both sides, outcomes of the same examples: `crossed`, which counts both the seeds and the
+  examples as drawn; without outcomes Student's paired t test over the seeds, on these examples.
+- several seeds, others on one side than on the other: `crossed_apart`, or `unpaired_t`, over all of them.
+
+There is no test, and the answer is None, where the data cannot carry one: one run against several, whose spread over
+the seeds is then known on one side alone; differences that are all the same and not 0, of which every formula would
+make a certainty (p = 0).
 """
 
 import math
@@ -13,22 +18,23 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.report.statistics.bootstrap import bootstrap
-from bench.report.statistics.distributions import t_quantile, t_tail
-from bench.report.statistics.intervals import CONFIDENCE, Interval, paired_shares, standard_error
+from bench.report.statistics.distributions import incomplete_beta, t_quantile, t_tail
+from bench.report.statistics.intervals import CONFIDENCE, ROUNDING, Interval, paired_shares, standard_error
 
 if TYPE_CHECKING:
     import numpy as np
 
     Array = np.ndarray[Any, Any]
+Error = tuple[float, float]  # a standard error with its degrees of freedom
 
 
-def paired_p_values(pairs: "Sequence[tuple[Array, Array]]") -> list[float]:
-    """Two-sided p-values of the first and the second of each pair having the same mean.
+def paired_p_values(pairs: "Sequence[tuple[Array, Array]]") -> list[float | None]:
+    """Two-sided p-values of the first and the second of each pair having the same mean; None where there is no test.
 
     Args:
         pairs: outcomes of shape (runs, examples); run i of the first is paired with run i of the second.
     """
-    found: dict[int, float] = {}
+    found: dict[int, float | None] = {}
     waiting: dict[int, Array] = {}
     for place, (first, second) in enumerate(pairs):
         assert first.shape == second.shape
@@ -54,22 +60,37 @@ def _discordant(first: "Array", second: "Array") -> tuple[int, int]:
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """Exact two-sided p-value of McNemar's test: how the examples that only one got right divide between the two."""
-    discordant = only_first + only_second
-    tail = sum(math.comb(discordant, k) for k in range(min(only_first, only_second) + 1))
-    return min(1.0, 2 * tail / 2**discordant)
+    """Exact two-sided p-value of McNemar's test: how the examples that only one got right divide between the two.
+
+    It is twice P(X <= k) of n fair coins, where k is the smaller count, which is I_1/2(n - k, k + 1).
+    """
+    fewer, more = sorted((only_first, only_second))
+    return min(1.0, 2 * incomplete_beta(more, fewer + 1, 0.5)) if more else 1.0
 
 
 def paired_t(differences: Sequence[float]) -> float | None:
     """Two-sided p-value of the mean of the differences being zero by Student's t; None for fewer than two."""
-    n = len(differences)
-    if n < 2:
+    found = standard_error(differences)
+    if found is None:  # nothing but zeros is no difference, whatever the spread
+        return 1.0 if len(differences) > 1 and not any(differences) else None
+    return t_tail(found[0] / found[1], len(differences) - 1)
+
+
+def unpaired_t(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Two-sided p-value of two means being equal, of samples that nothing pairs and whose spreads may differ.
+
+    It is Student's t with the degrees of freedom of the smaller sample (Hsu 1938), which is on the safe side: with two
+    or three values Welch's approximation (1947) would find a difference where there is none in up to 10% of cases.
+    None where a side has fewer than two values, or where neither has a spread.
+    """
+    fewest = min(len(first), len(second))
+    if fewest < 2 or not all(map(math.isfinite, (*first, *second))):
         return None
-    mean = sum(differences) / n
-    return _tail(mean, standard_error(differences, mean), n - 1) if math.isfinite(mean) else None
+    a, b = (standard_error(side) or (side[0], 0.0) for side in (first, second))
+    return _tail(a[0] - b[0], [(math.hypot(a[1], b[1]), fewest - 1)])
 
 
-def crossed(differences: "Array") -> float:
+def crossed(differences: "Array") -> float | None:
     """Two-sided p-value of the mean of differences of shape (runs, examples) being zero, both counted as drawn.
 
     Every seed's model answers the same examples, so the two factors are crossed. A difference is the sum of a mean, an
@@ -81,15 +102,37 @@ def crossed(differences: "Array") -> float:
     examples alone does so in up to 80%, since it takes the seeds that were drawn for all there are
     (`tests/report/test_coverage.py` measures these rates).
     """
-    mean = float(differences.mean())
-    return max(_tail(mean, error, degrees) for error, degrees in _crossed_errors(differences))
+    return _tail(float(differences.mean()), _crossed_errors(differences))
+
+
+def crossed_apart(first: "Array", second: "Array") -> float | None:
+    """`crossed` for runs that nothing pairs, two or more on each side, which answer the same examples.
+
+    The seeds of each side have a spread of their own; the examples are common. The variance of the difference is that
+    over the seeds, plus that of the examples' differences of means, less that of the rest, which is in both; again it
+    is never taken below one of the first two, and the p-value never below that of the seeds alone, by `unpaired_t`.
+    """
+    assert min(len(first), len(second)) > 1, "needs two runs on each side"
+    examples = first.shape[1]
+    squares = [(float(each.mean(axis=1).var(ddof=1)) / len(each), len(each) - 1) for each in (first, second)]
+    seeds = squares[0][0] + squares[1][0]
+    errors = [(math.sqrt(seeds), float(min(len(first), len(second)) - 1))]
+    if examples > 1:
+        gaps = first.mean(axis=0) - second.mean(axis=0)
+        of_examples = float(gaps.var(ddof=1)) / examples, examples - 1
+        rests = [(_rest(each) / each.size, (len(each) - 1) * (examples - 1)) for each in (first, second)]
+        total = max(seeds + of_examples[0] - rests[0][0] - rests[1][0], seeds, of_examples[0])
+        if total:
+            spread = math.fsum(square**2 / degrees for square, degrees in (*squares, of_examples, *rests))
+            errors.append((math.sqrt(total), total**2 / spread))
+    return _tail(float(first.mean() - second.mean()), errors)
 
 
 def paired_interval(first: "Array", second: "Array") -> Interval | None:
     """95% interval of the mean of first - second, outcomes of shape (runs, examples), run i paired with run i.
 
     Of one run that of two shares where outcomes are 0 or 1, else the bootstrap's over the examples; of several runs
-    that which belongs to `crossed`.
+    that which belongs to `crossed`. None where too few outcomes differ, or all differences are equal.
     """
     differences = first - second
     if len(differences) == 1 and _shares(first, second):
@@ -97,24 +140,25 @@ def paired_interval(first: "Array", second: "Array") -> Interval | None:
     if len(differences) == 1:
         return bootstrap([differences[0]])[0].interval
     mean = float(differences.mean())
-    errors = _crossed_errors(differences)
+    errors = _usable(mean, _crossed_errors(differences))
+    if not errors:
+        return None
     half = max(t_quantile((1 + CONFIDENCE) / 2, degrees) * error for error, degrees in errors)
     return Interval(mean - half, mean + half)
 
 
-def _crossed_errors(differences: "Array") -> list[tuple[float, float]]:
-    """Standard errors of the grand mean with their degrees of freedom: of the seeds alone, of seeds and examples."""
+def _crossed_errors(differences: "Array") -> list[Error]:
+    """Standard errors of the grand mean: of the seeds alone, and of seeds and examples."""
     runs, examples = differences.shape
     assert runs > 1, "needs two runs"
     by_seed, by_example = differences.mean(axis=1), differences.mean(axis=0)
     seeds_alone = math.sqrt(float(by_seed.var(ddof=1)) / runs), float(runs - 1)
     if examples < 2:
         return [seeds_alone]
-    rest = differences - by_seed[:, None] - by_example[None, :] + float(differences.mean())
     squares = (
         examples * float(by_seed.var(ddof=1)),
         runs * float(by_example.var(ddof=1)),
-        float((rest**2).sum()) / ((runs - 1) * (examples - 1)),
+        _rest(differences),
     )
     total = max(squares[0] + squares[1] - squares[2], squares[0], squares[1])
     if total == 0:
@@ -124,8 +168,22 @@ def _crossed_errors(differences: "Array") -> list[tuple[float, float]]:
     return [seeds_alone, (math.sqrt(total / (runs * examples)), total**2 / spread)]
 
 
-def _tail(mean: float, error: float, degrees: float) -> float:
-    return float(mean == 0) if error == 0 else t_tail(mean / error, degrees)
+def _rest(values: "Array") -> float:
+    """Mean square of what neither the run (row) nor the example (column) explains."""
+    runs, examples = values.shape
+    rest = values - values.mean(axis=1)[:, None] - values.mean(axis=0)[None, :] + float(values.mean())
+    return float((rest**2).sum()) / ((runs - 1) * (examples - 1))
+
+
+def _tail(mean: float, errors: Sequence[Error]) -> float | None:
+    """The largest p-value that one of `errors` gives; without any 1 for no difference, and None for another."""
+    p_values = [t_tail(mean / error, degrees) for error, degrees in _usable(mean, errors)]
+    return max(p_values, default=None if mean else 1.0)
+
+
+def _usable(mean: float, errors: Sequence[Error]) -> list[Error]:
+    """Those that are more than rounding; there are none where all is equal, which makes nothing certain."""
+    return [each for each in errors if each[0] > ROUNDING * abs(mean)]
 
 
 def holm(p_values: Sequence[float], hypotheses: Callable[[int], int] = int) -> list[float]:
@@ -147,7 +205,7 @@ def holm(p_values: Sequence[float], hypotheses: Callable[[int], int] = int) -> l
 
 
 def holm_against_best(p_values: Sequence[float]) -> list[float]:
-    """Holm's correction where each p-value compares a row with the one that came out best.
+    """Holm's steps with Shaffer's counts, where each p-value compares a row with the one that came out best.
 
     The same data chose the best, so any pair might have been the one compared: with m rows left beside the best
     there are (m + 1) * m / 2 pairs whose equality may still be true (the counts of Shaffer 1986). Counting only the m
