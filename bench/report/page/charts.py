@@ -54,7 +54,7 @@ def pareto() -> Spec:
             },
             {
                 "transform": [front],
-                "mark": {"type": "text", "dy": -12, "fontSize": 12, "limit": 160},
+                "mark": {"type": "text", "align": "left", "dx": 9, "dy": -9, "fontSize": 12, "limit": 160},
                 "encoding": {"text": _LABEL, "color": _method()},
             },
         ],
