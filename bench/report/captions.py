@@ -117,7 +117,7 @@ def _tests(section: Section, cells: Sequence[Cell], size: str) -> list[str]:
     if bare:
         untested = dict.fromkeys(cell.column.title for cell in cells if cell.column.key in bare)
         found.append(
-            "No test in some rows or in all, for want of seeds, of outcomes of examples, or of outcomes that differ, or "
+            "No test in some rows or in all, for want of seeds, of outcomes of examples, or of such that differ, or "
             f"since one run stands against several: {', '.join(untested)}."
         )
     return found

@@ -232,7 +232,6 @@ def wait_until_settled(path: Path) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX")
 def test_a_folder_in_which_others_may_write_keeps_no_memo(
     runs: tuple[list[Record], list[Path]], cache: Path, files_read: list[Path]
 ) -> None:

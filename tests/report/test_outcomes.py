@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bench.records.schema import Record
+from bench.report.cli import main
 from bench.report.columns import Column, columns
 from bench.report.outcomes import Outcomes
 from bench.report.sections import Group, Stored
@@ -104,6 +105,18 @@ def test_damaged_outcomes_are_named_and_decide_nothing(runs: Callable[..., list[
         found = Outcomes()
         assert found.intervals([Group([run])], column([run.record])) == [None]
         assert [str(error) for error in found.damaged] == [f"{path}: {DAMAGE[damage][1]}"]
+
+
+def test_damaged_outcomes_are_named_beside_a_table_of_any_format(
+    runs: Callable[..., list[Stored]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run,) = runs("sft", 0)
+    assert run.folder is not None
+    path = run.folder / "examples.jsonl"
+    path.write_text(path.read_text()[:500])
+    for form in ("terminal", "csv", "json", "md", "latex", "html"):
+        assert main([str(tmp_path / "runs"), "--format", form]) == 0
+        assert f"{path}: has " in capsys.readouterr().err
 
 
 def test_outcomes_that_are_a_folder_are_named(runs: Callable[..., list[Stored]]) -> None:
