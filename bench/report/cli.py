@@ -82,7 +82,7 @@ def _table(files: Listing, options: argparse.Namespace) -> tuple[Table, bool]:
     """The table, and whether all records could be read."""
     request = carry_out(options, files)
     for error in request.damaged:
-        print(f"tunebench table: damaged record left out: {error}", file=sys.stderr)
+        print(f"tunebench table: record left out: {error}", file=sys.stderr)
     return request.table, not request.damaged
 
 
@@ -97,7 +97,7 @@ def _format(options: argparse.Namespace) -> str:
 
 def _deliver(text: str, out: Path | None) -> None:
     if out is None:
-        sys.stdout.write(text)
+        _print(text)
         return
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

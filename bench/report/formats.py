@@ -27,6 +27,7 @@ LATEX = {
     FALLBACK: r"\textsuperscript{v}", "·": r"$\cdot$", "…": r"\ldots{}",
     "↑": r"$\uparrow$", "↓": r"$\downarrow$", "š": r"\v{s}",
 }  # fmt: skip
+FIXED = (*HEADINGS, "method", "group", "seeds", "status", "reason")  # of every row of CSV
 
 
 def markdown(table: Table) -> str:
@@ -77,8 +78,10 @@ def comma_separated(table: Table) -> str:
     A text that a spreadsheet would run as a formula gets an apostrophe in front.
     """
     keys = {column.key: column for section in table.sections for column in section.columns}
-    fields = [*HEADINGS, "method", "group", "seeds", "status", "reason"]
+    fields = [*FIXED]
     for key, column in keys.items():
+        if key in FIXED:  # asked for, and there anyway
+            continue
         fields += [key] if column.exact else [key, f"{key}_ci95_low", f"{key}_ci95_high"]
         fields += [f"{key}_p", f"{key}_p_holm"] if column.quality else []
     fields += ["best_in", "tied_in", "disturbed"]
@@ -94,7 +97,7 @@ def comma_separated(table: Table) -> str:
 
 
 def _csv_row(section: SectionTable, row: Row) -> dict[str, Any]:
-    cells = [cell for cell in row.cells.values() if not cell.fallback]
+    cells = [cell for cell in row.cells.values() if not cell.fallback and cell.column.key not in FIXED]
     texts = {key: section.section.heading(key, row.group) for key in HEADINGS}
     texts |= {"method": row.label, "group": row.group.records[0].group, "status": row.status, "reason": row.reason}
     texts["best_in"] = " ".join(cell.column.key for cell in cells if cell.best)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.records import cache
+from bench.records import kept
 from bench.records.schema import Environment, Record
 from bench.report import arguments, remember, table
 from bench.report.cli import main
@@ -68,7 +68,7 @@ def test_damaged_records_are_named_and_the_rest_is_shown(results: Path, capsys: 
     out, err = capsys.readouterr()
     assert "lora" in out
     assert "sft" not in out
-    assert f"damaged record left out: {path.resolve()}: is not valid JSON" in err
+    assert f"record left out: {path.resolve()}: is not valid JSON" in err
 
 
 @pytest.mark.parametrize(
@@ -309,7 +309,7 @@ def test_a_large_table_is_remembered_until_something_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(remember, "MANY", 40)
-    monkeypatch.setattr(cache, "TICK_NS", 0)
+    monkeypatch.setattr(kept, "TICK_NS", 0)
     make_store(tmp_path, 60, details=True)
     built = []
     monkeypatch.setattr(
@@ -327,5 +327,5 @@ def test_a_large_table_is_remembered_until_something_changes(
     next(tmp_path.rglob("record.json")).write_text("{")
     for count in (4, 5):  # what is damaged is named every time
         assert main([str(tmp_path), "--format", "csv"]) == 0
-        assert "damaged record left out" in capsys.readouterr().err
+        assert "record left out" in capsys.readouterr().err
         assert len(built) == count
