@@ -123,8 +123,7 @@ def _number(value: float) -> float | int:
 
 
 def _harmless(text: str) -> str:
-    mark = "'" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else ""
-    return mark + text.replace("\r", " ")  # a bare carriage return is not quoted by every version of csv
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def latex(table: Table) -> str:

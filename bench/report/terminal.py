@@ -6,7 +6,7 @@ least important columns go first, and are named.
 
 import io
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,11 +16,15 @@ from bench.report.table import Row, SectionTable, Table, build
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.segment import Segments
     from rich.table import Table as RichTable
 
+    from bench.report.grid import Layout
     from bench.report.ranks import RankSummary
 
 WIDTH = 120  # where the width is unknown, as in a pipe
+ESSENTIAL = 1  # rank of the columns that no table goes without
+NARROW = 100  # columns of a terminal; below, the reasons of failures stand under the table
 PADDING = 2  # blanks between two columns
 
 
@@ -49,7 +53,17 @@ def make_console() -> "Console":
     """Standard output at the width of the terminal."""
     from rich.console import Console
 
-    return Console(width=shutil.get_terminal_size((WIDTH, 24)).columns, highlight=False)
+    made = Console(width=shutil.get_terminal_size((WIDTH, 24)).columns, highlight=False)
+    if made.legacy_windows:  # does not understand the marks in `paint`
+        made = Console(width=made.width, highlight=False, color_system=None)
+    return made
+
+
+def paint(table: Table, console: "Console") -> str:
+    """What `console` would print of `table`, with the marks for styles that it understands."""
+    console.file = file = io.StringIO()
+    show(table, console)
+    return file.getvalue()
 
 
 def show(table: Table, console: "Console") -> None:
@@ -62,7 +76,10 @@ def show(table: Table, console: "Console") -> None:
         for place, block in enumerate(blocks(section, console)):
             columns, missing = fit(section, block, console, ends=place == 0)
             left_out += missing
-            console.print(*[""] * bool(place), _rich_table(section, columns, console.width, ends=place == 0), sep="\n")
+            if place:
+                console.print()
+            console.print(_grid(section, columns, console, ends=place == 0), end="")
+        _show_reasons(section, console)
         for name, text in section.caption.items():
             console.print(Text.assemble((f"{name}: ", "bold"), text, style="dim"))
         notes = list(section.notes)
@@ -76,6 +93,12 @@ def show(table: Table, console: "Console") -> None:
         _show_notes(summary.notes(), console)
 
 
+def _show_reasons(section: SectionTable, console: "Console") -> None:
+    """Why runs failed, below the table where that is too narrow for it."""
+    if console.width < NARROW:
+        _show_notes([f"{row.label}: {row.outcome}" for row in section.rows if row.reason], console)
+
+
 def _show_notes(notes: Sequence[str], console: "Console") -> None:
     from rich.padding import Padding
     from rich.text import Text
@@ -85,12 +108,25 @@ def _show_notes(notes: Sequence[str], console: "Console") -> None:
 
 
 def blocks(section: SectionTable, console: "Console") -> list[list[Column]]:
-    """All columns as one block if they fit the console's width, else quality and cost apart."""
+    """All columns as one block if they fit the console's width; else quality and cost apart.
+
+    What matters most, and does not fit even then, has a block of its own. Columns that somebody named keep their order, in as many blocks as they need.
+    """
     columns = list(section.shown)
     if not fit(section, columns, console, ends=True)[1]:
         return [columns]
-    halves = [c for c in columns if c.quality], [c for c in columns if not c.quality]
-    return [half for half in halves if half]
+    if not section.chosen:
+        made: list[list[Column]] = []
+        for half in ([c for c in columns if c.quality], [c for c in columns if not c.quality]):
+            missing = [c for c in fit(section, half, console, ends=not made)[1] if c.rank <= ESSENTIAL]
+            made += [part for part in ([c for c in half if c not in missing], missing) if part]
+        return made
+    found: list[list[Column]] = [[]]
+    for column in columns:
+        if found[-1] and fit(section, [*found[-1], column], console, ends=len(found) == 1)[1]:
+            found.append([])
+        found[-1].append(column)
+    return found
 
 
 def fit(
@@ -100,15 +136,14 @@ def fit(
 
     `ends` says that the number of seeds and the status stand at the end of the line.
     """
+    from bench.report.grid import GAP
+
     kept, left_out = list(columns), list[Column]()
-    widths = {column.key: _width(_header(column), (_text(row, column) for row in section.rows)) for column in columns}
-    fixed = [_width("method", (row.label for row in section.rows))]
-    if ends:
-        status = _width("status", (row.outcome for row in section.rows))
-        fixed += [_width("n", (str(row.seeds) for row in section.rows)), min(status, _status_width(console.width))]
+    widths = {column.key: layout.width for column, layout in zip(columns, _layouts(section, columns), strict=True)}
+    fixed = [layout.width for layout in (_label(section, console), *(_ends(section, console) if ends else ()))]
     while kept:
         every = [*fixed, *(widths[column.key] for column in kept)]
-        if sum(every) + (PADDING + 1) * (len(every) - 1) <= console.width:  # a column of the box is between two columns
+        if sum(every) + GAP * (len(every) - 1) <= console.width:
             break
         last = max(reversed(kept), key=lambda column: column.rank)
         kept.remove(last)
@@ -116,16 +151,48 @@ def fit(
     return kept, left_out
 
 
-def _width(header: str, texts: Iterable[str]) -> int:
-    """Columns of the terminal that the longest line needs; rich would measure the same in a hundred times as long."""
-    from rich.cells import cell_len
+def _grid(section: SectionTable, columns: list[Column], console: "Console", ends: bool) -> "Segments":
+    from rich.style import Style
 
-    return max(cell_len(line) for text in (header, *texts) for line in text.splitlines() or [""])
+    from bench.report.grid import Field, draw
+
+    layouts = [_label(section, console), *_layouts(section, columns), *(_ends(section, console) if ends else ())]
+    rows = []
+    for row in section.rows:
+        style = Style(dim=True) if row.group.base or not row.group.ok else None
+        best = Style(bold=True, color="green") + style
+        cells = [Field(_text(row, c), best if row.cells[c.key].best else style) for c in columns]
+        last = [Field(str(row.seeds), style), Field(_outcome(row, console), style)] if ends else []
+        rows.append([Field(row.label, style), *cells, *last])
+    return draw(layouts, rows, console)
 
 
-def _status_width(width: int) -> int:
-    """Characters for the status, in which a longer reason is wrapped."""
-    return min(40, width // 4)
+def _label(section: SectionTable, console: "Console") -> "Layout":
+    from bench.report.grid import Layout, width_of
+
+    width = width_of(["method", *(row.label for row in section.rows)])
+    return Layout("method", min(width, console.width // 2), right=False)
+
+
+def _layouts(section: SectionTable, columns: Sequence[Column]) -> list["Layout"]:
+    from bench.report.grid import Layout, width_of
+
+    heads = [(column, _header(column)) for column in columns]
+    return [Layout(head, width_of([head, *(_text(row, column) for row in section.rows)])) for column, head in heads]
+
+
+def _ends(section: SectionTable, console: "Console") -> list["Layout"]:
+    """The number of seeds, and the status, in which a longer reason is folded."""
+    from bench.report.grid import Layout, width_of
+
+    status = width_of(["status", *(_outcome(row, console) for row in section.rows)])
+    seeds = width_of(["n", *(str(row.seeds) for row in section.rows)])
+    return [Layout("n", seeds), Layout("status", min(status, 40, console.width // 4), right=False)]
+
+
+def _outcome(row: Row, console: "Console") -> str:
+    """The status, with the reason where there is room."""
+    return row.status if console.width < NARROW else row.outcome
 
 
 def _text(row: Row, column: Column) -> str:
@@ -148,23 +215,4 @@ def _rank_table(summary: "RankSummary") -> "RichTable":
         made.add_column(Text(title), justify="right" if place else "left", overflow="fold")
     for row in summary.rows():
         made.add_row(*map(Text, row))
-    return made
-
-
-def _rich_table(section: SectionTable, columns: list[Column], width: int, ends: bool) -> "RichTable":
-    from rich import box
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    made = RichTable(box=box.SIMPLE_HEAD, padding=(0, PADDING, 0, 0), pad_edge=False, show_edge=False)
-    made.add_column("method", no_wrap=True, vertical="top")
-    for column in columns:
-        made.add_column(_header(column), justify="right", no_wrap=True)
-    if ends:
-        made.add_column("n", justify="right")
-        made.add_column("status", overflow="fold", max_width=_status_width(width))
-    for row in section.rows:
-        cells = [Text(_text(row, c), style="bold green" if row.cells[c.key].best else "") for c in columns]
-        style = "dim" if row.group.base or not row.group.ok else ""
-        made.add_row(Text(row.label), *cells, *((str(row.seeds), Text(row.outcome)) if ends else ()), style=style)
     return made
