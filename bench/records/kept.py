@@ -1,8 +1,8 @@
 """Files that are kept to save time and can be made again: whose they are, how they are written, what they depend on.
 
-They lie in folders of `bench.records.cache_dir` that are the user's alone, and depend on the code that made them. A file
-that was changed just before it was read is not `settled`: another change within the same tick of the clock would leave
-its signature as it is.
+They lie in folders of `bench.records.cache_dir` that are the user's alone, and depend on the code that made them. What
+was read from a file that had changed just before is not kept, as the file is not `settled`: another change within the
+same tick of the clock would leave its signature as it is.
 """
 
 import functools
@@ -58,8 +58,9 @@ def write(path: Path, content: bytes) -> None:
 
 @functools.cache
 def code(*packages: Path) -> str:
-    """What the meaning of a cache depends on: the versions, and in a checkout the state of `bench.records` and these packages."""
-    sources = sorted((str(path), signature(str(path))) for package in (RECORDS, *packages) for path in package.rglob("*.py"))
+    """What the meaning of a file depends on: the versions, and the sources of `bench.records` and of `packages`."""
+    files = (path for package in (RECORDS, *packages) for path in package.rglob("*.py"))
+    sources = sorted((str(path), signature(str(path))) for path in files)
     whole = (__version__, sys.version, sources)
     return hashlib.blake2b(repr(whole).encode(), digest_size=16).hexdigest()
 

@@ -114,10 +114,11 @@ def compatible(one: dict[str, Any], other: dict[str, Any], keys: Iterable[str]) 
 
 
 def budget(settings: dict[str, Any] | None) -> str:
-    """A budget in words, such as `short (300 steps)`; a limit may be a number or what `bench.records.store.plain` writes."""
+    """A budget in words, such as `short (300 steps)`; a limit may be "Infinity", as records write it."""
     if not settings:
         return "no budget"
-    limits = [f"{float(settings[key]):g} {key}" for key in ("steps", "tokens", "epochs", "seconds") if settings.get(key)]
+    found = [(float(settings.get(key) or 0), key) for key in ("steps", "tokens", "epochs", "seconds")]
+    limits = [f"{limit:g} {key}" for limit, key in found if limit]
     name = settings.get("name") or ""
     return f"{name} ({', '.join(limits)})" if name and limits else name or ", ".join(limits)
 

@@ -15,10 +15,10 @@ from typing import Any
 from bench.records.store import plain
 from bench.report.cells import DISTURBED, FALLBACK, TIED, Cell
 from bench.report.columns import Column
-from bench.report.page.render import html
 from bench.report.ranks import RankSummary
 from bench.report.sections import HEADINGS
 from bench.report.table import Row, SectionTable, Table
+from bench.report.visible import visible
 
 LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
@@ -123,7 +123,7 @@ def _number(value: float) -> float | int:
 
 
 def _harmless(text: str) -> str:
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    return visible(f"'{text}" if text.startswith(("=", "+", "-", "@")) else text)
 
 
 def latex(table: Table) -> str:
@@ -212,7 +212,7 @@ def _json_row(row: Row) -> dict[str, Any]:
         for key, cell in row.cells.items()
         if cell.text() and not cell.fallback
     }
-    group = row.group.records[0].group
+    group = visible(row.group.records[0].group)
     seeds = [run.record.seed for run in row.group.measured]
     head: dict[str, Any] = {
         "method": row.label,
@@ -237,6 +237,13 @@ def _json_ranks(summary: RankSummary) -> dict[str, Any]:
         "tasks": tasks,
         "notes": summary.notes(),
     }
+
+
+def html(table: Table) -> str:
+    """The table alone as a page, without any script."""
+    from bench.report.page import render  # imported late: other formats start faster without it
+
+    return render.html(table)
 
 
 FORMATS: dict[str, Callable[[Table], str]] = {

@@ -21,7 +21,7 @@ class Field(NamedTuple):
     """A text of the table and how it looks."""
 
     text: str
-    style: Style | None = None
+    style: Style = Style()
 
 
 class Layout(NamedTuple):

@@ -76,9 +76,7 @@ def _bases(found: Found, kept: Found) -> Found:
 
     def serves(folder: Path, record: Record) -> bool:
         facts = known.of(Stored(record, folder)).facts
-        return any(
-            compatible(facts, its, SAME_BASE) for its in served.get((record.model, record.task), {}).values()
-        )
+        return any(compatible(facts, its, SAME_BASE) for its in served.get((record.model, record.task), {}).values())
 
     return {folder: record for folder, record in found.items() if record.method == BASE and serves(folder, record)}
 

@@ -53,9 +53,10 @@ def make_console() -> "Console":
     """Standard output at the width of the terminal."""
     from rich.console import Console
 
-    made = Console(width=shutil.get_terminal_size((WIDTH, 24)).columns, highlight=False)
+    width, height = shutil.get_terminal_size((WIDTH, 24))
+    made = Console(width=width, height=height, highlight=False)
     if made.legacy_windows:  # does not understand the marks in `paint`
-        made = Console(width=made.width, highlight=False, color_system=None)
+        made = Console(width=width, height=height, highlight=False, color_system=None)
     return made
 
 
@@ -73,12 +74,13 @@ def show(table: Table, console: "Console") -> None:
     for number, section in enumerate(table.sections):
         console.print(*[""] * bool(number), Text(section.title, style="bold"), sep="\n")
         left_out: list[Column] = []
-        for place, block in enumerate(blocks(section, console)):
-            columns, missing = fit(section, block, console, ends=place == 0)
+        sheet = Sheet(section, console)
+        for place, block in enumerate(sheet.blocks()):
+            columns, missing = sheet.fit(block, ends=place == 0)
             left_out += missing
             if place:
                 console.print()
-            console.print(_grid(section, columns, console, ends=place == 0), end="")
+            console.print(sheet.grid(columns, ends=place == 0), end="")
         _show_reasons(section, console)
         for name, text in section.caption.items():
             console.print(Text.assemble((f"{name}: ", "bold"), text, style="dim"))
@@ -107,92 +109,93 @@ def _show_notes(notes: Sequence[str], console: "Console") -> None:
         console.print(Padding(Text(note, style="dim"), (0, 0, 0, 2)))
 
 
-def blocks(section: SectionTable, console: "Console") -> list[list[Column]]:
-    """All columns as one block if they fit the console's width; else quality and cost apart.
+class Sheet:
+    """A section on a console: its texts and how wide they are, worked out once.
 
-    What matters most, and does not fit even then, has a block of its own. Columns that somebody named keep their order, in as many blocks as they need.
+    Args:
+        section: what is to be shown.
+        console: on which; only its width counts.
     """
-    columns = list(section.shown)
-    if not fit(section, columns, console, ends=True)[1]:
-        return [columns]
-    if not section.chosen:
+
+    def __init__(self, section: SectionTable, console: "Console") -> None:
+        from bench.report.grid import Layout, width_of
+
+        self.section, self.console, self.width = section, console, console.width
+        self._texts = {column.key: [_text(row, column) for row in section.rows] for column in section.shown}
+        heads = {column.key: _header(column) for column in section.shown}
+        self._layouts = {key: Layout(head, width_of([head, *self._texts[key]])) for key, head in heads.items()}
+        label = width_of(["method", *(row.label for row in section.rows)])
+        self._label = Layout("method", min(label, self.width // 2), right=False)
+        self._outcomes = [_outcome(row, self.width) for row in section.rows]
+        status = min(width_of(["status", *self._outcomes]), 40, self.width // 4)  # a longer reason is folded
+        seeds = width_of(["n", *(str(row.seeds) for row in section.rows)])
+        self._ends = [Layout("n", seeds), Layout("status", status, right=False)]
+
+    def blocks(self) -> list[list[Column]]:
+        """All columns as one block if they fit; else quality and cost apart.
+
+        What matters most, and does not fit even then, has a block of its own. Columns that somebody named keep their
+        order, in as many blocks as they need.
+        """
+        columns = list(self.section.shown)
+        if not self.fit(columns, ends=True)[1]:
+            return [columns]
+        if self.section.chosen:
+            return self._in_order(columns)
         made: list[list[Column]] = []
         for half in ([c for c in columns if c.quality], [c for c in columns if not c.quality]):
-            missing = [c for c in fit(section, half, console, ends=not made)[1] if c.rank <= ESSENTIAL]
+            missing = [c for c in self.fit(half, ends=not made)[1] if c.rank <= ESSENTIAL]
             made += [part for part in ([c for c in half if c not in missing], missing) if part]
         return made
-    found: list[list[Column]] = [[]]
-    for column in columns:
-        if found[-1] and fit(section, [*found[-1], column], console, ends=len(found) == 1)[1]:
-            found.append([])
-        found[-1].append(column)
-    return found
+
+    def _in_order(self, columns: list[Column]) -> list[list[Column]]:
+        found: list[list[Column]] = [[]]
+        for column in columns:
+            if found[-1] and self.fit([*found[-1], column], ends=len(found) == 1)[1]:
+                found.append([])
+            found[-1].append(column)
+        return found
+
+    def fit(self, columns: list[Column], ends: bool) -> tuple[list[Column], list[Column]]:
+        """The columns that fit the console's width, in order, and those left out.
+
+        `ends` says that the number of seeds and the status stand at the end of the line.
+        """
+        from bench.report.grid import GAP
+
+        kept, left_out = list(columns), list[Column]()
+        while kept:
+            widths = [layout.width for layout in self._columns(kept, ends)]
+            if sum(widths) + GAP * (len(widths) - 1) <= self.width:
+                break
+            last = max(reversed(kept), key=lambda column: column.rank)
+            kept.remove(last)
+            left_out.insert(0, last)
+        return kept, left_out
+
+    def grid(self, columns: list[Column], ends: bool) -> "Segments":
+        """The lines of the table with these columns."""
+        from rich.style import Style
+
+        from bench.report.grid import Field, draw
+
+        rows, best = [], Style(bold=True, color="green")
+        for place, row in enumerate(self.section.rows):
+            style = Style(dim=True) if row.group.base or not row.group.ok else Style()
+            cells = [
+                Field(self._texts[c.key][place], best + style if row.cells[c.key].best else style) for c in columns
+            ]
+            last = [Field(str(row.seeds), style), Field(self._outcomes[place], style)] if ends else []
+            rows.append([Field(row.label, style), *cells, *last])
+        return draw(self._columns(columns, ends), rows, self.console)
+
+    def _columns(self, columns: list[Column], ends: bool) -> list["Layout"]:
+        return [self._label, *(self._layouts[column.key] for column in columns), *(self._ends if ends else ())]
 
 
-def fit(
-    section: SectionTable, columns: list[Column], console: "Console", ends: bool
-) -> tuple[list[Column], list[Column]]:
-    """The columns that fit the console's width, in order, and those left out.
-
-    `ends` says that the number of seeds and the status stand at the end of the line.
-    """
-    from bench.report.grid import GAP
-
-    kept, left_out = list(columns), list[Column]()
-    widths = {column.key: layout.width for column, layout in zip(columns, _layouts(section, columns), strict=True)}
-    fixed = [layout.width for layout in (_label(section, console), *(_ends(section, console) if ends else ()))]
-    while kept:
-        every = [*fixed, *(widths[column.key] for column in kept)]
-        if sum(every) + GAP * (len(every) - 1) <= console.width:
-            break
-        last = max(reversed(kept), key=lambda column: column.rank)
-        kept.remove(last)
-        left_out.insert(0, last)
-    return kept, left_out
-
-
-def _grid(section: SectionTable, columns: list[Column], console: "Console", ends: bool) -> "Segments":
-    from rich.style import Style
-
-    from bench.report.grid import Field, draw
-
-    layouts = [_label(section, console), *_layouts(section, columns), *(_ends(section, console) if ends else ())]
-    rows = []
-    for row in section.rows:
-        style = Style(dim=True) if row.group.base or not row.group.ok else None
-        best = Style(bold=True, color="green") + style
-        cells = [Field(_text(row, c), best if row.cells[c.key].best else style) for c in columns]
-        last = [Field(str(row.seeds), style), Field(_outcome(row, console), style)] if ends else []
-        rows.append([Field(row.label, style), *cells, *last])
-    return draw(layouts, rows, console)
-
-
-def _label(section: SectionTable, console: "Console") -> "Layout":
-    from bench.report.grid import Layout, width_of
-
-    width = width_of(["method", *(row.label for row in section.rows)])
-    return Layout("method", min(width, console.width // 2), right=False)
-
-
-def _layouts(section: SectionTable, columns: Sequence[Column]) -> list["Layout"]:
-    from bench.report.grid import Layout, width_of
-
-    heads = [(column, _header(column)) for column in columns]
-    return [Layout(head, width_of([head, *(_text(row, column) for row in section.rows)])) for column, head in heads]
-
-
-def _ends(section: SectionTable, console: "Console") -> list["Layout"]:
-    """The number of seeds, and the status, in which a longer reason is folded."""
-    from bench.report.grid import Layout, width_of
-
-    status = width_of(["status", *(_outcome(row, console) for row in section.rows)])
-    seeds = width_of(["n", *(str(row.seeds) for row in section.rows)])
-    return [Layout("n", seeds), Layout("status", min(status, 40, console.width // 4), right=False)]
-
-
-def _outcome(row: Row, console: "Console") -> str:
+def _outcome(row: Row, width: int) -> str:
     """The status, with the reason where there is room."""
-    return row.status if console.width < NARROW else row.outcome
+    return row.status if width < NARROW else row.outcome
 
 
 def _text(row: Row, column: Column) -> str:
