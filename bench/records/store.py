@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.records import cache
+from bench.records import cache, kept, settings
 from bench.records.build import builder
 from bench.records.find import RECORD, Listing, Signature, listing
 from bench.records.migrations import migrate
@@ -67,6 +67,7 @@ def from_plain(data: Any) -> Record:
         ValueError: with the key that is missing or has another type.
     """
     record: Record = builder(Record)(data)
+    settings.check(record.config)
     return record
 
 
@@ -152,10 +153,10 @@ def _read_all(
 ) -> None:
     """Read the records in files below `folder` into `found`, by way of the cache."""
     many = len(signatures) >= cache.FEW
-    kept = cache.load(folder) if many else {}
+    before = cache.load(folder) if many else {}
     fresh: cache.Entries = {}
     for path in _ordered(signatures):
-        signature, known = signatures[path], kept.get(path)
+        signature, known = signatures[path], before.get(path)
         if known is not None and known[0] == signature:
             found[path] = known[1]
             continue
@@ -169,9 +170,9 @@ def _read_all(
     if not many:
         return
     cache.share(record for _, record in fresh.values())
-    settled = {path: entry for path, entry in fresh.items() if cache.settled(entry[0], time_ns)}
+    settled = {path: entry for path, entry in fresh.items() if kept.settled(entry[0], time_ns)}
     if len(settled) * cache.WORTHWHILE > len(signatures):
-        others = {path: entry for path, entry in kept.items() if path in found or os.path.exists(path)}
+        others = {path: entry for path, entry in before.items() if path in found or os.path.exists(path)}
         cache.keep(folder, others | settled)
 
 

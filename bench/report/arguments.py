@@ -9,7 +9,9 @@ from bench.records.store import read_listing
 from bench.report.facts import HEADINGS, MIXABLE
 from bench.report.selection import RESULTS, UsageError, locate, select
 from bench.report.table import Table, build
+from bench.report.visible import visible
 
+ALWAYS = ("method", "n", "status")  # what every table shows, asked for or not
 CONDITIONS = """conditions (--where):
   KEY=VALUE KEY!=VALUE KEY<VALUE KEY<=VALUE KEY>VALUE KEY>=VALUE, with and, or, not and brackets. A key is a path into
   the record (seed, status, training.tokens_per_s, evaluation.test.metrics.accuracy, environment.python) or its
@@ -64,24 +66,39 @@ def carry_out(options: argparse.Namespace, files: Listing | None = None, empty: 
     for flag, metric in (("--tuned", options.tuned), ("--ranks", options.ranks)):
         if metric and Path(metric).exists():
             raise UsageError(f"{flag} takes a metric, got the path {metric}; name the folders of results first")
+    for condition in options.where:
+        if Path(condition).exists():
+            raise UsageError(f"--where takes conditions, got the path {condition}; name the folders of results first")
+    shown = _columns(options.columns)
     found, damaged = read_listing(files or locate(options.results))
     if not found and not empty:
         where = ", ".join(map(str, options.results))
         if damaged:
-            raise UsageError(f"no record in {where} can be used; {damaged[0]}")
+            raise UsageError(f"no record in {where} can be used; {visible(str(damaged[0]))}")
         raise UsageError(f"no records in {where}; `tunebench sweep` makes some, or name another folder")
     kept = select(found, options.where) if found else found
     table = build(
         list(kept.values()),
         list(kept),
         by=_names(options.by),
-        select=_names(options.columns) if options.columns is not None else None,
+        select=shown,
         mix=_names(options.mix),
         tuned=options.tuned,
         pareto=_names(options.pareto),
         ranks=options.ranks,
     )
-    return Request(table, ", ".join(map(str, options.results)), [str(error) for error in (*damaged, *table.damaged)])
+    return Request(
+        table, ", ".join(map(str, options.results)), [visible(str(error)) for error in (*damaged, *table.damaged)]
+    )
+
+
+def _columns(text: str | None) -> list[str] | None:
+    """The columns that --columns names beside those that there always are; None without it."""
+    if text is None:
+        return None
+    if not _names(text):
+        raise UsageError("--columns names no column; without it a table has the usual ones")
+    return [name for name in dict.fromkeys(_names(text)) if name not in ALWAYS]
 
 
 def _names(text: str) -> list[str]:

@@ -177,6 +177,8 @@ def _task(section: Section) -> str:
         parts += [f"{count:,} rows of {what}" for what, count in data.skipped.items()]
         parts += [f"{count:,} training examples overlap {name}" for name, count in data.leaked.items() if count]
         parts += [f"data {data.fingerprint[:8]}"] if data.fingerprint else []
+    size = _test_examples(section)
+    parts += [f"n = {size}test examples"] if size else []
     return section.heading("task") + (f" ({', '.join(parts)})" if parts else "")
 
 
@@ -188,10 +190,14 @@ def _hardware(section: Section) -> str:
     if found.device != "cpu" and found.device_memory_bytes:
         parts.append(f"{found.device_memory_bytes / GIB:.0f} GiB")
     if found.cpu_cores and found.threads:
-        parts.append(f"{found.cpu_cores} cores, {found.threads} threads")
+        parts.append(f"{_count(found.cpu_cores, 'core')}, {_count(found.threads, 'thread')}")
     if found.host_memory_bytes:
         parts.append(f"{found.host_memory_bytes / GIB:.0f} GiB host memory")
     return ", ".join(parts)
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def _learning_rates(groups: Sequence[Group]) -> str:

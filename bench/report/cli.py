@@ -1,6 +1,7 @@
 """`tunebench table`: records in, a table out."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from bench.report.formats import FORMATS
 from bench.report.remember import Remembered
 from bench.report.selection import UsageError, locate
 from bench.report.table import Table
-from bench.report.terminal import make_console, render, show
+from bench.report.terminal import make_console, paint, render
 
 SUFFIXES = {".md": "md", ".csv": "csv", ".html": "html", ".tex": "latex", ".json": "json", ".txt": "terminal"}
 DESCRIPTION = """Show the results of runs as a table: one row for each configuration, with the mean and the 95% interval
@@ -42,10 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         chosen = _format(options)
         with without_collections():
             files = locate(options.results)
-            if chosen == "terminal" and options.out is None:
-                show(_table(files, options)[0], make_console())
-            else:
-                _deliver(_text(files, chosen, options), options.out)
+            _deliver(_text(files, chosen, options), options.out)
     except ValueError as error:
         print(f"tunebench table: {error}", file=sys.stderr)
         return 2
@@ -68,11 +66,16 @@ def _parser() -> argparse.ArgumentParser:
 
 def _text(files: Listing, chosen: str, options: argparse.Namespace) -> str:
     asked = {key: value for key, value in vars(options).items() if key not in ("results", "out", "format")}
-    remembered = Remembered(files, (chosen, asked))
+    console = make_console() if chosen == "terminal" and options.out is None else None
+    look = console and (console.width, console.color_system, console.no_color)
+    remembered = Remembered(files, (chosen, look, asked))
     text = remembered.read()
     if text is None:
         table, whole = _table(files, options)
-        text = render(table) if chosen == "terminal" else FORMATS[chosen](table)
+        if console is not None:
+            text = paint(table, console)
+        else:
+            text = render(table) if chosen == "terminal" else FORMATS[chosen](table)
         if whole:  # else the next time must name the damaged ones again
             remembered.write(text)
     return text
@@ -82,7 +85,7 @@ def _table(files: Listing, options: argparse.Namespace) -> tuple[Table, bool]:
     """The table, and whether all records could be read."""
     request = carry_out(options, files)
     for error in request.damaged:
-        print(f"tunebench table: damaged record left out: {error}", file=sys.stderr)
+        print(f"tunebench table: left out: {error}", file=sys.stderr)
     return request.table, not request.damaged
 
 
@@ -95,9 +98,25 @@ def _format(options: argparse.Namespace) -> str:
     return SUFFIXES[ending]
 
 
+def _print(text: str) -> None:
+    """Write to standard output.
+
+    Raises:
+        UsageError: nothing more can be written there, as on a full disk.
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has seen enough
+        raise
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python tries again at its end
+        raise UsageError(f"cannot write to standard output: {error.strerror}") from error
+
+
 def _deliver(text: str, out: Path | None) -> None:
     if out is None:
-        sys.stdout.write(text)
+        _print(text)
         return
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

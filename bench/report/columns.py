@@ -12,6 +12,7 @@ from typing import Any
 from bench.records.keys import MISSING, text, value
 from bench.records.schema import Metric, Record, Scores
 from bench.report.statistics.scores import pscp
+from bench.report.visible import visible
 
 MIB, GIB = 2**20, 2**30
 UNREADABLE = 1e15  # with all its digits
@@ -115,7 +116,8 @@ def _trainable(record: Record) -> float | None:
 
 
 def _trainable_percent(record: Record) -> float | None:
-    return None if record.parameters is None else 100 * record.parameters.trainable / record.parameters.total
+    found = record.parameters
+    return 100 * found.trainable / found.total if found is not None and found.total else None
 
 
 def _energy(record: Record) -> float | None:
@@ -218,8 +220,8 @@ def _record_column(key: str, records: Iterable[Record]) -> Column | None:
     given = [each for each in found if each is not None]
     if all(isinstance(each, int | float) and not isinstance(each, bool) for each in given):
         digits = ",.0f" if all(isinstance(each, int) for each in given) else ".4g"
-        return Column(key, key, lambda record: _number(value(record, key)), digits=digits, exact=True)
-    return Column(key, key, lambda _: None, exact=True, words=lambda record: _words(value(record, key)))
+        return Column(key, visible(key), lambda record: _number(value(record, key)), digits=digits, exact=True)
+    return Column(key, visible(key), lambda _: None, exact=True, words=lambda record: _words(value(record, key)))
 
 
 def _number(found: Any) -> float | None:
@@ -230,7 +232,7 @@ def _number(found: Any) -> float | None:
 
 
 def _words(found: Any) -> str | None:
-    return None if found is MISSING or found is None else text(found)
+    return None if found is MISSING or found is None else visible(text(found))
 
 
 def _memory_unit(records: list[Record]) -> Callable[[Column], Column]:
@@ -259,11 +261,12 @@ def _metric_columns(records: list[Record]) -> list[Column]:
         suffix, title = (f"_v{version}", f" v{version}") if several else ("", "")
         better = 1 if found[name, version].higher_is_better else -1
         read, instead = _metric("test", name, version), _metric("validation", name, version)
-        shown = METRICS.get(name, name.replace("_", " ")) + title
-        test = Column(f"test_{name}{suffix}", shown, read, better=better, quality=True, fallback=instead)
+        shown = visible(METRICS.get(name, name.replace("_", " "))) + title
+        key = visible(name) + suffix
+        test = Column(f"test_{key}", shown, read, better=better, quality=True, fallback=instead)
         rank = 1 if name in MAIN_METRICS else 8 if name in SIDE_METRICS else 4
         test = replace(test, rank=rank, outcome=name, digits=_digits(name))
-        validation = Column(f"validation_{name}{suffix}", f"val. {shown}", instead, better=better, quality=True)
+        validation = Column(f"validation_{key}", f"val. {shown}", instead, better=better, quality=True)
         made += [test, replace(validation, shown=False, rank=9)]
     return made
 

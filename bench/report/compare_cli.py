@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
 def _records(text: str) -> dict[Path, Record]:
     found, damaged = named(text)
     for error in damaged:
-        print(f"tunebench compare: damaged record left out: {error}", file=sys.stderr)
+        print(f"tunebench compare: left out: {error}", file=sys.stderr)
     return found
 
 

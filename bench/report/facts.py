@@ -13,6 +13,7 @@ from bench.report import imported
 BASE = "base"
 LIBRARIES = ("torch", "transformers", "peft", "trl")
 HEADINGS = ("model", "task", "hardware", "budget")
+SAME_BASE = ("model", "task", "hardware", "data")  # what a base must share with runs to be theirs
 MIXABLE = {  # what --mix puts together, with the facts that may then differ
     "model": ("model",),
     "task": ("task", "data"),
@@ -118,11 +119,12 @@ def compatible(one: dict[str, Any], other: dict[str, Any], keys: Iterable[str]) 
 
 
 def budget(settings: dict[str, Any] | None) -> str:
-    """A budget in words, such as `short (300 steps)`."""
+    """A budget in words, such as `short (300 steps)`; a limit may be "Infinity", as records write it."""
     if not settings:
         return "no budget"
-    limits = [f"{settings[key]:g} {key}" for key in ("steps", "tokens", "epochs", "seconds") if settings.get(key)]
-    name = settings.get("name", "")
+    found = [(float(settings.get(key) or 0), key) for key in ("steps", "tokens", "epochs", "seconds")]
+    limits = [f"{limit:g} {key}" for limit, key in found if limit]
+    name = settings.get("name") or ""
     return f"{name} ({', '.join(limits)})" if name and limits else name or ", ".join(limits)
 
 

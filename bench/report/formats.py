@@ -15,10 +15,10 @@ from typing import Any
 from bench.records.store import plain
 from bench.report.cells import DISTURBED, FALLBACK, TIED, Cell
 from bench.report.columns import Column
-from bench.report.page.render import html
 from bench.report.ranks import RankSummary
 from bench.report.sections import HEADINGS
 from bench.report.table import Row, SectionTable, Table
+from bench.report.visible import visible
 
 LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
@@ -27,6 +27,7 @@ LATEX = {
     FALLBACK: r"\textsuperscript{v}", "·": r"$\cdot$", "…": r"\ldots{}",
     "↑": r"$\uparrow$", "↓": r"$\downarrow$", "š": r"\v{s}",
 }  # fmt: skip
+FIXED = (*HEADINGS, "method", "group", "seeds", "status", "reason")  # of every row of CSV
 
 
 def markdown(table: Table) -> str:
@@ -77,8 +78,10 @@ def comma_separated(table: Table) -> str:
     A text that a spreadsheet would run as a formula gets an apostrophe in front.
     """
     keys = {column.key: column for section in table.sections for column in section.columns}
-    fields = [*HEADINGS, "method", "group", "seeds", "status", "reason"]
+    fields = [*FIXED]
     for key, column in keys.items():
+        if key in FIXED:  # asked for, and there anyway
+            continue
         fields += [key] if column.exact else [key, f"{key}_ci95_low", f"{key}_ci95_high"]
         fields += [f"{key}_p", f"{key}_p_adjusted"] if column.quality else []
     fields += ["best_in", "tied_in", "disturbed"]
@@ -94,7 +97,7 @@ def comma_separated(table: Table) -> str:
 
 
 def _csv_row(section: SectionTable, row: Row) -> dict[str, Any]:
-    cells = [cell for cell in row.cells.values() if not cell.fallback]
+    cells = [cell for cell in row.cells.values() if not cell.fallback and cell.column.key not in FIXED]
     texts = {key: section.section.heading(key, row.group) for key in HEADINGS}
     texts |= {"method": row.label, "group": row.group.records[0].group, "status": row.status, "reason": row.reason}
     texts["best_in"] = " ".join(cell.column.key for cell in cells if cell.best)
@@ -120,8 +123,7 @@ def _number(value: float) -> float | int:
 
 
 def _harmless(text: str) -> str:
-    mark = "'" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else ""
-    return mark + text.replace("\r", " ")  # a bare carriage return is not quoted by every version of csv
+    return visible(f"'{text}" if text.startswith(("=", "+", "-", "@")) else text)
 
 
 def latex(table: Table) -> str:
@@ -210,7 +212,7 @@ def _json_row(row: Row) -> dict[str, Any]:
         for key, cell in row.cells.items()
         if cell.text() and not cell.fallback
     }
-    group = row.group.records[0].group
+    group = visible(row.group.records[0].group)
     seeds = [run.record.seed for run in row.group.measured]
     head: dict[str, Any] = {
         "method": row.label,
@@ -235,6 +237,13 @@ def _json_ranks(summary: RankSummary) -> dict[str, Any]:
         "tasks": tasks,
         "notes": summary.notes(),
     }
+
+
+def html(table: Table) -> str:
+    """The table alone as a page, without any script."""
+    from bench.report.page import render  # imported late: other formats start faster without it
+
+    return render.html(table)
 
 
 FORMATS: dict[str, Callable[[Table], str]] = {

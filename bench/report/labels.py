@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.report import imported
 from bench.report.facts import MIXABLE
+from bench.report.visible import visible
 
 if TYPE_CHECKING:
     from bench.report.sections import Group
@@ -29,7 +30,7 @@ def label(groups: Sequence["Group"], mix: Sequence[str] = ()) -> dict[str, list[
     for place, group in enumerate(groups):
         title = imported.label(group.records[0]) if group.imported else group.records[0].method
         shown = [*details.get(place, ()), *marks[place]]
-        group.label = title + (f" ({', '.join(shown)})" if shown else "")
+        group.label = visible(title + (f" ({', '.join(shown)})" if shown else ""))
     return {name: sorted({text.removeprefix(f"{name}=") for text in each if text}) for name, each in mixed.items()}
 
 

@@ -2,7 +2,7 @@
 
 A figure is kept under a hash of everything that goes into it: the content of each examples.jsonl and the version of the
 method. A file's content is known by its path, size, times and inode, so a table of runs that did not change reads no
-examples at all; that of a file which was changed a moment ago is not kept, for the reason that `bench.records.cache`
+examples at all; that of a file which was changed a moment ago is not kept, for the reason that `bench.records.kept`
 gives. The memo is a convenience: whatever goes wrong with it (a read-only disk, a lock, a damaged file, a folder in
 which others may write), the figures are computed anew.
 """
@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bench.records import cache
+from bench.records import kept
 from bench.records.cache_dir import cache_dir
 from bench.records.find import signature
 
@@ -64,7 +64,7 @@ class Memo:
                 known: bytes = rows[0][1]
                 return known
         found = hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
-        if state is not None and cache.settled(state, now):
+        if state is not None and kept.settled(state, now):
             self._files[str(path)] = repr(state), found
         return found
 
@@ -109,7 +109,7 @@ class Memo:
         if self._connection is None and self._path is not None:
             try:
                 self._path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
-                if not cache.own(self._path.parent):
+                if not kept.own(self._path.parent):
                     self._path = None
                     return None
                 if self._path.exists() and self._path.stat().st_size > LARGEST_BYTES:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.records import cache
+from bench.records import kept
 from bench.records.cache_dir import cache_dir
 from bench.records.find import Listing, Signature, signature
 from bench.records.store import EXAMPLES
@@ -27,15 +27,15 @@ class Remembered:
         if folder is None or records < MANY or files.unreadable:
             return
         known = list(_signatures(files))
-        if all(found is None or cache.settled(found, files.time_ns) for _, found in known):
+        if all(found is None or kept.settled(found, files.time_ns) for _, found in known):
             package = Path(__file__).parent
-            whole = repr((cache.code(cache.PACKAGE, package), question, known)).encode(errors="surrogateescape")
+            whole = repr((kept.code(package), question, known)).encode(errors="surrogateescape")
             name = hashlib.blake2b(whole, digest_size=16).hexdigest()
             self._path = folder / "tables" / (name + SUFFIX)
 
     def read(self) -> str | None:
         """The table; None if it is not known."""
-        if self._path is None or not cache.own(self._path.parent):
+        if self._path is None or not kept.own(self._path.parent):
             return None
         try:
             os.utime(self._path)
@@ -48,7 +48,7 @@ class Remembered:
         """Keep the table; that this cannot be done is no error."""
         if self._path is not None:
             body = text.encode()
-            cache.write(self._path, _sum(body) + b"\n" + body)
+            kept.write(self._path, _sum(body) + b"\n" + body)
 
 
 def _signatures(files: Listing) -> Iterator[tuple[str, Signature | None]]:

@@ -13,12 +13,23 @@ from typing import Any
 
 from bench.records.keys import natural
 from bench.records.schema import Record, Status
-from bench.report.facts import BASE, HEADINGS, LIBRARIES, MIXABLE, Facts, Known, Stored, budget, compatible, standing
+from bench.report.facts import (
+    BASE,
+    HEADINGS,
+    LIBRARIES,
+    MIXABLE,
+    SAME_BASE,
+    Facts,
+    Known,
+    Stored,
+    budget,
+    compatible,
+    standing,
+)
 from bench.report.labels import label
+from bench.report.visible import visible
 
 __all__ = ["BASE", "HEADINGS", "LIBRARIES", "MIXABLE", "Group", "Section", "Stored", "split"]
-
-SAME_BASE = ("model", "task", "hardware", "data")  # what a base must share with a section to be its first row
 
 
 @dataclass
@@ -70,7 +81,7 @@ class Group:
             return ""
         text = " ".join((failed.reason or "").split())
         text = text if len(text) <= 100 else text[:99].rstrip() + "…"
-        return ": ".join(part for part in (failed.failed_phase or "", text) if part)
+        return visible(": ".join(part for part in (failed.failed_phase or "", text) if part))
 
 
 @dataclass
@@ -92,6 +103,9 @@ class Section:
 
         With a `group`, of that, which may differ from others in what is mixed.
         """
+        return visible(self._heading(key, group))
+
+    def _heading(self, key: str, group: Group | None) -> str:
         if key not in HEADINGS:
             return str(self.facts["by"].get(key, ""))  # a base alone has none
         if group is None and key in self.mixed:

@@ -11,7 +11,7 @@ from bench.records.keys import MISSING, keys, value
 from bench.records.query import QueryError, parse
 from bench.records.schema import Record
 from bench.report.columns import columns
-from bench.report.facts import BASE, HEADINGS, MIXABLE, Stored
+from bench.report.facts import BASE, HEADINGS, MIXABLE, SAME_BASE, Facts, Stored, compatible
 
 RESULTS = Path("results/runs")
 SOME = 1000  # records that are asked for their keys when a near one is to be offered
@@ -64,12 +64,21 @@ def select(found: Found, conditions: Sequence[str]) -> Found:
             kept[folder] = record
     if not kept:
         raise UsageError(f"none of {len(found)} records has {' '.join(conditions)}")
-    served = {(record.model, record.task) for record in kept.values()}
-    return {
-        folder: record
-        for folder, record in found.items()
-        if folder in kept or (record.method == BASE and (record.model, record.task) in served)
-    }
+    return kept | _bases(found, kept)
+
+
+def _bases(found: Found, kept: Found) -> Found:
+    """The records of the base that belong to `kept`: of the same model, task, hardware and data."""
+    known, served = Facts(), dict[tuple[str, str], dict[str, dict[str, Any]]]()
+    for folder, record in kept.items():
+        each = known.of(Stored(record, folder))
+        served.setdefault((record.model, record.task), {})[each.key] = each.facts
+
+    def serves(folder: Path, record: Record) -> bool:
+        facts = known.of(Stored(record, folder)).facts
+        return any(compatible(facts, its, SAME_BASE) for its in served.get((record.model, record.task), {}).values())
+
+    return {folder: record for folder, record in found.items() if record.method == BASE and serves(folder, record)}
 
 
 def check_by(by: Sequence[str], runs: Sequence[Stored]) -> None:

@@ -22,6 +22,7 @@ from bench.report.rows import Row, make_row
 from bench.report.sections import HEADINGS, Section, Stored, split
 from bench.report.selection import check_by, check_mix
 from bench.report.tuned import Trials, check_criterion, tune, tuning_notes
+from bench.report.visible import visible
 
 if TYPE_CHECKING:
     from bench.report.ranks import RankSummary
@@ -41,6 +42,7 @@ class SectionTable:
     caption: dict[str, str]
     notes: list[str]
     trials: list[Trials] = field(default_factory=list)  # of a tuned comparison: for each method
+    chosen: bool = False  # somebody named the columns that are shown, in this order
 
 
 @dataclass
@@ -133,7 +135,10 @@ def _section(section: Section, wanted: _Wanted, outcomes: Outcomes) -> SectionTa
     damaged = [error for error in outcomes.damaged if error.path.parent in here]
     said = [*tuning_notes(trials), *notes(section, cells, damaged)]
     said += front_notes(wanted.pareto)
-    return SectionTable(" · ".join(filter(None, headings)), section, found, shown, rows, caption(section), said, trials)
+    above = {name: visible(text) for name, text in caption(section).items()}
+    said = [visible(note) for note in said]
+    chosen = wanted.select is not None
+    return SectionTable(" · ".join(filter(None, headings)), section, found, shown, rows, above, said, trials, chosen)
 
 
 def _add_extra(

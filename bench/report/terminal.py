@@ -6,7 +6,7 @@ least important columns go first, and are named.
 
 import io
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,11 +16,15 @@ from bench.report.table import Row, SectionTable, Table, build
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.segment import Segments
     from rich.table import Table as RichTable
 
+    from bench.report.grid import Layout
     from bench.report.ranks import RankSummary
 
 WIDTH = 120  # where the width is unknown, as in a pipe
+ESSENTIAL = 1  # rank of the columns that no table goes without
+NARROW = 100  # columns of a terminal; below, the reasons of failures stand under the table
 PADDING = 2  # blanks between two columns
 
 
@@ -49,7 +53,18 @@ def make_console() -> "Console":
     """Standard output at the width of the terminal."""
     from rich.console import Console
 
-    return Console(width=shutil.get_terminal_size((WIDTH, 24)).columns, highlight=False)
+    width, height = shutil.get_terminal_size((WIDTH, 24))
+    made = Console(width=width, height=height, highlight=False)
+    if made.legacy_windows:  # does not understand the marks in `paint`
+        made = Console(width=width, height=height, highlight=False, color_system=None)
+    return made
+
+
+def paint(table: Table, console: "Console") -> str:
+    """What `console` would print of `table`, with the marks for styles that it understands."""
+    console.file = file = io.StringIO()
+    show(table, console)
+    return file.getvalue()
 
 
 def show(table: Table, console: "Console") -> None:
@@ -59,10 +74,14 @@ def show(table: Table, console: "Console") -> None:
     for number, section in enumerate(table.sections):
         console.print(*[""] * bool(number), Text(section.title, style="bold"), sep="\n")
         left_out: list[Column] = []
-        for place, block in enumerate(blocks(section, console)):
-            columns, missing = fit(section, block, console, ends=place == 0)
+        sheet = Sheet(section, console)
+        for place, block in enumerate(sheet.blocks()):
+            columns, missing = sheet.fit(block, ends=place == 0)
             left_out += missing
-            console.print(*[""] * bool(place), _rich_table(section, columns, console.width, ends=place == 0), sep="\n")
+            if place:
+                console.print()
+            console.print(sheet.grid(columns, ends=place == 0), end="")
+        _show_reasons(section, console)
         for name, text in section.caption.items():
             console.print(Text.assemble((f"{name}: ", "bold"), text, style="dim"))
         notes = list(section.notes)
@@ -76,6 +95,12 @@ def show(table: Table, console: "Console") -> None:
         _show_notes(summary.notes(), console)
 
 
+def _show_reasons(section: SectionTable, console: "Console") -> None:
+    """Why runs failed, below the table where that is too narrow for it."""
+    if console.width < NARROW:
+        _show_notes([f"{row.label}: {row.outcome}" for row in section.rows if row.reason], console)
+
+
 def _show_notes(notes: Sequence[str], console: "Console") -> None:
     from rich.padding import Padding
     from rich.text import Text
@@ -84,48 +109,93 @@ def _show_notes(notes: Sequence[str], console: "Console") -> None:
         console.print(Padding(Text(note, style="dim"), (0, 0, 0, 2)))
 
 
-def blocks(section: SectionTable, console: "Console") -> list[list[Column]]:
-    """All columns as one block if they fit the console's width, else quality and cost apart."""
-    columns = list(section.shown)
-    if not fit(section, columns, console, ends=True)[1]:
-        return [columns]
-    halves = [c for c in columns if c.quality], [c for c in columns if not c.quality]
-    return [half for half in halves if half]
+class Sheet:
+    """A section on a console: its texts and how wide they are, worked out once.
 
-
-def fit(
-    section: SectionTable, columns: list[Column], console: "Console", ends: bool
-) -> tuple[list[Column], list[Column]]:
-    """The columns that fit the console's width, in order, and those left out.
-
-    `ends` says that the number of seeds and the status stand at the end of the line.
+    Args:
+        section: what is to be shown.
+        console: on which; only its width counts.
     """
-    kept, left_out = list(columns), list[Column]()
-    widths = {column.key: _width(_header(column), (_text(row, column) for row in section.rows)) for column in columns}
-    fixed = [_width("method", (row.label for row in section.rows))]
-    if ends:
-        status = _width("status", (row.outcome for row in section.rows))
-        fixed += [_width("n", (str(row.seeds) for row in section.rows)), min(status, _status_width(console.width))]
-    while kept:
-        every = [*fixed, *(widths[column.key] for column in kept)]
-        if sum(every) + (PADDING + 1) * (len(every) - 1) <= console.width:  # a column of the box is between two columns
-            break
-        last = max(reversed(kept), key=lambda column: column.rank)
-        kept.remove(last)
-        left_out.insert(0, last)
-    return kept, left_out
+
+    def __init__(self, section: SectionTable, console: "Console") -> None:
+        from bench.report.grid import Layout, width_of
+
+        self.section, self.console, self.width = section, console, console.width
+        self._texts = {column.key: [_text(row, column) for row in section.rows] for column in section.shown}
+        heads = {column.key: _header(column) for column in section.shown}
+        self._layouts = {key: Layout(head, width_of([head, *self._texts[key]])) for key, head in heads.items()}
+        label = width_of(["method", *(row.label for row in section.rows)])
+        self._label = Layout("method", min(label, self.width // 2), right=False)
+        self._outcomes = [_outcome(row, self.width) for row in section.rows]
+        status = min(width_of(["status", *self._outcomes]), 40, self.width // 4)  # a longer reason is folded
+        seeds = width_of(["n", *(str(row.seeds) for row in section.rows)])
+        self._ends = [Layout("n", seeds), Layout("status", status, right=False)]
+
+    def blocks(self) -> list[list[Column]]:
+        """All columns as one block if they fit; else quality and cost apart.
+
+        What matters most, and does not fit even then, has a block of its own. Columns that somebody named keep their
+        order, in as many blocks as they need.
+        """
+        columns = list(self.section.shown)
+        if not self.fit(columns, ends=True)[1]:
+            return [columns]
+        if self.section.chosen:
+            return self._in_order(columns)
+        made: list[list[Column]] = []
+        for half in ([c for c in columns if c.quality], [c for c in columns if not c.quality]):
+            missing = [c for c in self.fit(half, ends=not made)[1] if c.rank <= ESSENTIAL]
+            made += [part for part in ([c for c in half if c not in missing], missing) if part]
+        return made
+
+    def _in_order(self, columns: list[Column]) -> list[list[Column]]:
+        found: list[list[Column]] = [[]]
+        for column in columns:
+            if found[-1] and self.fit([*found[-1], column], ends=len(found) == 1)[1]:
+                found.append([])
+            found[-1].append(column)
+        return found
+
+    def fit(self, columns: list[Column], ends: bool) -> tuple[list[Column], list[Column]]:
+        """The columns that fit the console's width, in order, and those left out.
+
+        `ends` says that the number of seeds and the status stand at the end of the line.
+        """
+        from bench.report.grid import GAP
+
+        kept, left_out = list(columns), list[Column]()
+        while kept:
+            widths = [layout.width for layout in self._columns(kept, ends)]
+            if sum(widths) + GAP * (len(widths) - 1) <= self.width:
+                break
+            last = max(reversed(kept), key=lambda column: column.rank)
+            kept.remove(last)
+            left_out.insert(0, last)
+        return kept, left_out
+
+    def grid(self, columns: list[Column], ends: bool) -> "Segments":
+        """The lines of the table with these columns."""
+        from rich.style import Style
+
+        from bench.report.grid import Field, draw
+
+        rows, best = [], Style(bold=True, color="green")
+        for place, row in enumerate(self.section.rows):
+            style = Style(dim=True) if row.group.base or not row.group.ok else Style()
+            cells = [
+                Field(self._texts[c.key][place], best + style if row.cells[c.key].best else style) for c in columns
+            ]
+            last = [Field(str(row.seeds), style), Field(self._outcomes[place], style)] if ends else []
+            rows.append([Field(row.label, style), *cells, *last])
+        return draw(self._columns(columns, ends), rows, self.console)
+
+    def _columns(self, columns: list[Column], ends: bool) -> list["Layout"]:
+        return [self._label, *(self._layouts[column.key] for column in columns), *(self._ends if ends else ())]
 
 
-def _width(header: str, texts: Iterable[str]) -> int:
-    """Columns of the terminal that the longest line needs; rich would measure the same in a hundred times as long."""
-    from rich.cells import cell_len
-
-    return max(cell_len(line) for text in (header, *texts) for line in text.splitlines() or [""])
-
-
-def _status_width(width: int) -> int:
-    """Characters for the status, in which a longer reason is wrapped."""
-    return min(40, width // 4)
+def _outcome(row: Row, width: int) -> str:
+    """The status, with the reason where there is room."""
+    return row.status if width < NARROW else row.outcome
 
 
 def _text(row: Row, column: Column) -> str:
@@ -148,23 +218,4 @@ def _rank_table(summary: "RankSummary") -> "RichTable":
         made.add_column(Text(title), justify="right" if place else "left", overflow="fold")
     for row in summary.rows():
         made.add_row(*map(Text, row))
-    return made
-
-
-def _rich_table(section: SectionTable, columns: list[Column], width: int, ends: bool) -> "RichTable":
-    from rich import box
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    made = RichTable(box=box.SIMPLE_HEAD, padding=(0, PADDING, 0, 0), pad_edge=False, show_edge=False)
-    made.add_column("method", no_wrap=True, vertical="top")
-    for column in columns:
-        made.add_column(_header(column), justify="right", no_wrap=True)
-    if ends:
-        made.add_column("n", justify="right")
-        made.add_column("status", overflow="fold", max_width=_status_width(width))
-    for row in section.rows:
-        cells = [Text(_text(row, c), style="bold green" if row.cells[c.key].best else "") for c in columns]
-        style = "dim" if row.group.base or not row.group.ok else ""
-        made.add_row(Text(row.label), *cells, *((str(row.seeds), Text(row.outcome)) if ends else ()), style=style)
     return made

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.records import cache, store
+from bench.records import cache, kept, store
 from bench.records.schema import Record, Status
 from tests.benchmarks.synthetic import make_store
 
@@ -25,7 +25,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Records that were not changed just now, and a cache of their own."""
     monkeypatch.setenv("TUNEBENCH_CACHE", str(tmp_path / "cache"))
     make_store(tmp_path / "runs", RUNS)
-    monkeypatch.setattr(cache, "TICK_NS", 0)
+    monkeypatch.setattr(kept, "TICK_NS", 0)
     return tmp_path / "runs"
 
 
@@ -87,18 +87,18 @@ def test_a_change_of_the_same_size_and_time_shows(results: Path) -> None:
 
 def test_what_changed_just_before_it_was_read_is_not_trusted() -> None:
     now = time.time_ns() | 1
-    assert not cache.settled((1, now, 1, now), now)
-    assert not cache.settled((1, 0, 1, now - 10**6), now)  # mtime can be set, ctime cannot
-    assert cache.settled((1, 0, 1, now - 10**9), now)
+    assert not kept.settled((1, now, 1, now), now)
+    assert not kept.settled((1, 0, 1, now - 10**6), now)  # mtime can be set, ctime cannot
+    assert kept.settled((1, 0, 1, now - 10**9), now)
     whole_second = now // 10**9 * 10**9  # a clock that knows no less
-    assert not cache.settled((1, 0, 1, whole_second - 10**9), whole_second)
-    assert cache.settled((1, 0, 1, whole_second - 3 * 10**9), whole_second)
+    assert not kept.settled((1, 0, 1, whole_second - 10**9), whole_second)
+    assert kept.settled((1, 0, 1, whole_second - 3 * 10**9), whole_second)
 
 
 def test_records_that_are_changing_are_read_again(
     results: Path, reads: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "TICK_NS", 10**15)
+    monkeypatch.setattr(kept, "TICK_NS", 10**15)
     store.scan([results])
     store.scan([results])
     assert len(reads) == 2 * RUNS
@@ -189,11 +189,11 @@ def test_a_damaged_or_foreign_cache_is_not_used_and_made_anew(
 
 def test_other_code_has_another_cache(tmp_path: Path) -> None:
     (tmp_path / "one.py").write_text("a")
-    cache.code.cache_clear()
-    before = cache.code(tmp_path)
+    kept.code.cache_clear()
+    before = kept.code(tmp_path)
     (tmp_path / "one.py").write_text("bc")
-    cache.code.cache_clear()
-    assert cache.code(tmp_path) != before
+    kept.code.cache_clear()
+    assert kept.code(tmp_path) != before
 
 
 @pytest.mark.parametrize("failing", ["mkdir", "write_bytes"])
@@ -221,8 +221,8 @@ def test_what_nobody_used_for_long_goes(results: Path, tmp_path: Path) -> None:
     folder = tmp_path / "cache" / "records"
     folder.mkdir(parents=True, mode=0o700)
     for name, age in (
-        ("old.records", cache.UNUSED_S + 60),
-        ("torn.records.1.tmp", cache.UNUSED_S + 60),
+        ("old.records", kept.UNUSED_S + 60),
+        ("torn.records.1.tmp", kept.UNUSED_S + 60),
         ("new.records", 0),
     ):
         (folder / name).write_text("")
@@ -235,8 +235,8 @@ def test_what_nobody_used_for_long_goes(results: Path, tmp_path: Path) -> None:
 
 def test_tables_at_the_same_time_do_not_disturb_each_other(results: Path, tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from bench.records import cache, store; cache.WORTHWHILE = 10**9; "
-        "cache.TICK_NS = 0; cache.load = lambda root: {}; "
+        "import sys; from pathlib import Path; from bench.records import cache, kept, store; cache.WORTHWHILE = 10**9; "
+        "kept.TICK_NS = 0; cache.load = lambda root: {}; "
         f"[print(len(store.scan([Path({str(results)!r})])[0])) for _ in range(5)]"
     )
     running = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE) for _ in range(4)]

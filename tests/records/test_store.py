@@ -124,6 +124,12 @@ def test_the_content_is_on_disk_before_the_name(tmp_path: Path, monkeypatch: pyt
         (lambda data: data["training"]["step_s"].update(median=[]), r"training.step_s.median must be float, got \[\]"),
         (lambda data: data.update(phases={}), "phases must be list, got {}"),
         (lambda data: data.update(config=3), "config must be dict, got 3"),
+        (lambda data: data["config"].update(budget="long"), 'config.budget must be Budget, got "long"'),
+        (lambda data: data["config"].update(budget={"steps": "many"}), 'config.budget.steps must be float, got "many"'),
+        (lambda data: data["config"].update(budget={"name": 7}), "config.budget.name must be str, got 7"),
+        (lambda data: data["config"].update(model="gpt2"), 'config.model must be Model, got "gpt2"'),
+        (lambda data: data["config"].update(model={"path": 7}), "config.model.path must be str, got 7"),
+        (lambda data: data["config"].update(method=[1]), r"config.method must be dict, got \[1\]"),
         (
             lambda data: data.update(schema_version=SCHEMA_VERSION + 1),
             f"schema version {SCHEMA_VERSION + 1}; this tunebench reads up to {SCHEMA_VERSION}",

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from bench.records import store as record_store
-from bench.records.cache import settled
 from bench.records.cache_dir import cache_dir
 from bench.records.find import signature
+from bench.records.kept import settled
 from bench.records.schema import Record
 from bench.report import outcomes
 from bench.report.memo import NAME, Memo, key

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.records import cache
-from bench.records.schema import Environment, Record
+from bench.records import kept
+from bench.records.schema import Environment, Record, Status
 from bench.report import arguments, remember, table
 from bench.report.cli import main
+from bench.report.formats import FORMATS
 from tests.benchmarks.synthetic import make_store
 
 Make = Callable[..., Record]
@@ -68,7 +70,7 @@ def test_damaged_records_are_named_and_the_rest_is_shown(results: Path, capsys: 
     out, err = capsys.readouterr()
     assert "lora" in out
     assert "sft" not in out
-    assert f"damaged record left out: {path.resolve()}: is not valid JSON" in err
+    assert f"left out: {path.resolve()}: is not valid JSON" in err
 
 
 @pytest.mark.parametrize(
@@ -309,7 +311,7 @@ def test_a_large_table_is_remembered_until_something_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(remember, "MANY", 40)
-    monkeypatch.setattr(cache, "TICK_NS", 0)
+    monkeypatch.setattr(kept, "TICK_NS", 0)
     make_store(tmp_path, 60, details=True)
     built = []
     monkeypatch.setattr(
@@ -327,5 +329,133 @@ def test_a_large_table_is_remembered_until_something_changes(
     next(tmp_path.rglob("record.json")).write_text("{")
     for count in (4, 5):  # what is damaged is named every time
         assert main([str(tmp_path), "--format", "csv"]) == 0
-        assert "damaged record left out" in capsys.readouterr().err
+        assert "left out" in capsys.readouterr().err
         assert len(built) == count
+
+
+def edit(folder: Path, **config: object) -> None:
+    """Change parts of the configuration in a record's file."""
+    path = folder / "record.json"
+    data = json.loads(path.read_text())
+    data["config"] |= config
+    path.write_text(json.dumps(data))
+
+
+@pytest.mark.parametrize(
+    ("config", "complaint"),
+    [
+        ({"budget": "long"}, 'config.budget must be Budget, got "long"'),
+        ({"budget": {"name": "long", "steps": "many"}}, 'config.budget.steps must be float, got "many"'),
+        ({"model": {"path": 7}}, "config.model.path must be str, got 7"),
+        ({"model": "gpt2"}, 'config.model must be Model, got "gpt2"'),
+    ],
+)
+def test_a_record_with_a_foreign_configuration_is_named_and_the_rest_is_shown(
+    results: Path, capsys: pytest.CaptureFixture[str], config: dict[str, object], complaint: str
+) -> None:
+    edit(next(results.rglob("*sft*")), **config)
+    assert [row["method"] for row in rows(capsys, str(results), "--mix", "budget")] == ["base", "lora"]
+    assert main([str(results)]) == 0
+    assert complaint in capsys.readouterr().err
+
+
+def test_a_budget_without_end_is_shown(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in results.glob("*/*"):
+        edit(folder, budget={"name": "endless", "steps": "Infinity"})
+    assert {row["budget"] for row in rows(capsys, str(results))} == {"endless (inf steps)"}
+
+
+def test_where_leaves_out_the_base_of_another_machine(two_machines: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = rows(capsys, str(two_machines), "--where", "hardware=cpu-a")
+    assert [(row["method"], row["hardware"]) for row in found] == [(name, "cpu-a") for name in ("base", "lora", "sft")]
+
+
+def test_columns_that_there_always_are_stay_as_they_are(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    edit(next(results.rglob("*sft*")), method={"name": "lora", "rank": 4})
+    plain = rows(capsys, str(results))
+    found = rows(capsys, str(results), "--columns", "method,group,status,seed,task,method.name")
+    assert [(row["method"], row["group"], row["status"]) for row in found] == [
+        (row["method"], row["group"], row["status"]) for row in plain
+    ]
+    assert main([str(results), "--format", "csv", "--columns", "group,status,seed,task"]) == 0
+    header = capsys.readouterr().out.splitlines()[0].split(",")
+    assert len(header) == len(set(header))
+    assert main([str(results), "--format", "md", "--columns", "method,status,seed"]) == 0
+    assert "| method | seed | n | status |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("names", ["", ","])
+def test_no_column_at_all_is_refused(results: Path, capsys: pytest.CaptureFixture[str], names: str) -> None:
+    assert main([str(results), "--columns", names]) == 2
+    assert "--columns names no column" in capsys.readouterr().err
+
+
+def test_a_folder_among_the_conditions_is_named(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--where", "task=pydoc", str(results)]) == 2
+    expected = f"--where takes conditions, got the path {results}; name the folders of results first"
+    assert expected in capsys.readouterr().err
+
+
+def test_a_record_of_a_newer_tunebench_is_not_called_damaged(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = next(results.rglob("*sft*")) / "record.json"
+    path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 3'))
+    assert main([str(results)]) == 0
+    expected = f"tunebench table: left out: {path.resolve()}: has schema version 3; this tunebench reads up to 2"
+    assert capsys.readouterr().err == f"{expected}\n"
+
+
+def test_a_full_disk_is_said(results: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.fail("this system has no /dev/full")
+    command = [sys.executable, "-m", "bench", "table", str(results)]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+    assert done.returncode == 2
+    assert done.stderr == "tunebench table: cannot write to standard output: No space left on device\n"
+
+
+def test_control_characters_are_shown_and_never_obeyed(
+    make: Make, store: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed = make("lo\x1b[2Jra", status=Status.FAILED, method__note="\x9b31m")
+    failed.reason, failed.failed_phase = "\x1b[31mRED\x07", "train"
+    failed.model = "gp\nt2"
+    assert failed.environment is not None
+    failed.environment.device_name = "\x1b]0;CPU"
+    store(failed)
+    broken = tmp_path / "runs" / "a\x1b[0m\nb"
+    broken.mkdir()
+    (broken / "record.json").write_text("{")
+    for name in ("terminal", *(name for name in FORMATS if name not in ("json", "html"))):
+        assert main([str(tmp_path / "runs"), "--format", name, "--columns", "method.note,validation_loss_nats"]) == 0
+        out, err = capsys.readouterr()
+        assert not set(out + err) & {chr(code) for code in (*range(10), *range(11, 32), *range(127, 160))}, name
+        assert err.count("\n") == 1
+        assert r"a\x1b[0m\x0ab" in err
+        assert "RED" in out
+    [row] = rows(capsys, str(tmp_path / "runs"), "--columns", "method.note")
+    assert (row["method"], row["reason"]) == (r"lo\x1b[2Jra", r"train: \x1b[31mRED\x07")
+    assert (row["model"], row["method.note"]) == (r"gp\x0at2", r"\x9b31m")
+
+
+def test_the_terminal_is_remembered_for_its_width_and_colours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(remember, "MANY", 40)
+    monkeypatch.setattr(kept, "TICK_NS", 0)
+    make_store(tmp_path, 60)
+    built: list[int] = []
+    monkeypatch.setattr(arguments, "build", lambda *args, **named: (built.append(1), table.build(*args, **named))[1])
+
+    def shown(**environment: str) -> str:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        assert main([str(tmp_path)]) == 0
+        return capsys.readouterr().out
+
+    plain = shown(COLUMNS="200")
+    assert (shown(), len(built)) == (plain, 1)
+    assert (shown(COLUMNS="80") != plain, len(built)) == (True, 2)
+    coloured = shown(COLUMNS="200", FORCE_COLOR="1", TERM="xterm-256color", COLORTERM="truecolor")
+    assert (shown(), len(built)) == (coloured, 3)
+    assert re.sub(r"\x1b\[[\d;]*m", "", coloured) == plain

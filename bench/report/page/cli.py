@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         request = carry_out(options, empty=True)
         for error in request.damaged:
-            print(f"tunebench report: damaged record left out: {error}", file=sys.stderr)
+            print(f"tunebench report: left out: {error}", file=sys.stderr)
         text = report(request.table, Origin(request.roots, request.damaged))
         _write(options, text)
         if options.figures:

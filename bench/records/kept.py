@@ -1,0 +1,72 @@
+"""Files that are kept to save time and can be made again: whose they are, how they are written, what they depend on.
+
+They lie in folders of `bench.records.cache_dir` that are the user's alone, and depend on the code that made them. What
+was read from a file that had changed just before is not kept, as the file is not `settled`: another change within the
+same tick of the clock would leave its signature as it is.
+"""
+
+import functools
+import hashlib
+import os
+import stat
+import sys
+import time
+from pathlib import Path
+
+from bench import __version__
+from bench.records.find import Signature, signature
+
+TICK_NS = 100_000_000  # no clock of a file system is coarser, but those of whole seconds
+COARSE_TICK_NS = 2_000_000_000
+RECORDS = Path(__file__).parent  # all that is kept depends on what records are
+UNUSED_S = 60 * 24 * 3600  # a file that nobody has used for so long goes
+
+
+def settled(signature: Signature, now_ns: int) -> bool:
+    """Whether a file with this signature, read at `now_ns`, would have another one after any later change."""
+    changed = max(signature[1], signature[3])
+    return changed < now_ns - (TICK_NS if changed % 1_000_000_000 else COARSE_TICK_NS)
+
+
+def own(folder: Path) -> bool:
+    """Whether `folder` is the user's, and nobody else may write there."""
+    try:
+        found = os.stat(folder)
+    except OSError:
+        return False
+    if os.name != "posix":
+        return True
+    return found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Put `content` into a folder of the cache, whole or not at all; that this cannot be done is no error."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
+        if not own(path.parent):
+            return
+        try:
+            temporary.write_bytes(content)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _clear(path.parent)
+    except OSError:  # no room, or nothing may be written there
+        pass
+
+
+@functools.cache
+def code(*packages: Path) -> str:
+    """What the meaning of a file depends on: the versions, and the sources of `bench.records` and of `packages`."""
+    files = (path for package in (RECORDS, *packages) for path in package.rglob("*.py"))
+    sources = sorted((str(path), signature(str(path))) for path in files)
+    whole = (__version__, sys.version, sources)
+    return hashlib.blake2b(repr(whole).encode(), digest_size=16).hexdigest()
+
+
+def _clear(folder: Path) -> None:
+    """Remove what nobody has used for long, also what a killed writer left."""
+    for path in folder.iterdir():
+        if path.stat().st_mtime < time.time() - UNUSED_S:
+            path.unlink(missing_ok=True)
