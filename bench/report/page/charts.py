@@ -33,7 +33,7 @@ def pareto() -> Spec:
     front = {"filter": "datum.front"}
     faint = {"condition": {"test": "datum.front", "value": 1}, "value": 0.55}
     return _spec(
-        encoding={"x": _axis("x"), "y": _axis("y")},
+        encoding={axis: _axis(axis) | {"axis": {"format": ",~g"}} for axis in ("x", "y")},
         layer=[
             {
                 "transform": [front],
@@ -54,7 +54,7 @@ def pareto() -> Spec:
             },
             {
                 "transform": [front],
-                "mark": {"type": "text", "dy": -12, "fontSize": 12, "limit": 160},
+                "mark": {"type": "text", "align": "left", "dx": 9, "dy": -9, "fontSize": 12, "limit": 160},
                 "encoding": {"text": _LABEL, "color": _method()},
             },
         ],
@@ -176,7 +176,7 @@ def config(dark: bool = False) -> dict[str, Any]:
         },
         "legend": {
             "labelColor": text, "titleColor": text, "labelFontSize": 12, "orient": "bottom", "columns": 4,
-            "symbolSize": 90, "symbolOpacity": 1, "labelLimit": 220,
+            "symbolSize": 90, "symbolOpacity": 1, "symbolLimit": 0, "labelLimit": 220,
         },
         "text": {"color": text},
         "rule": {"color": text},
