@@ -152,8 +152,8 @@ def _pscp(record: Record) -> float | None:
 
 
 def _metric(split: str, name: str, version: int) -> Value:
-    def read(record: Record) -> float | None:
-        scores = _scores(record, split)
+    def read(record: Record) -> float | None:  # once for each record and metric: no further call
+        scores = None if record.evaluation is None else getattr(record.evaluation, split)
         metric = None if scores is None else scores.metrics.get(name)
         return None if metric is None or metric.version != version else metric.value
 

@@ -19,6 +19,7 @@ from bench.report.facts import standing
 from bench.report.outcomes import Outcomes
 from bench.report.sections import Stored
 from bench.report.statistics import Interval, mean
+from bench.report.visible import visible
 
 Runs = Mapping[Path, Record]
 
@@ -112,7 +113,7 @@ def _by_key(groups: list[list[Stored]], way: Callable[[Record], object]) -> dict
 def _title(group: list[Stored]) -> str:
     record = group[0].record
     name = imported.label(record) if record.source else record.method
-    return f"{name} · {record.model} · {record.task}"
+    return visible(f"{name} · {record.model} · {record.task}")
 
 
 def _pair(first: list[Stored], second: list[Stored], outcomes: Outcomes) -> Pair:

@@ -10,6 +10,7 @@ from bench.records.schema import Record
 from bench.report.compare import Comparison, compare
 from bench.report.compare_formats import FORMATS, show
 from bench.report.terminal import make_console
+from bench.report.visible import visible
 
 SUFFIXES = {".md": "md", ".json": "json"}
 DESCRIPTION = """Show two runs side by side, or two sets of runs: what differs in settings and environment, and every
@@ -58,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 def _records(text: str) -> dict[Path, Record]:
     found, damaged = named(text)
     for error in damaged:
-        print(f"tunebench compare: left out: {error}", file=sys.stderr)
+        print(f"tunebench compare: left out: {visible(str(error))}", file=sys.stderr)
     return found
 
 

@@ -10,6 +10,7 @@ from bench.report.compare import Comparison, Figure, Pair
 from bench.report.differences import Difference
 from bench.report.formats import escaped as escape_markdown
 from bench.report.sections import Stored
+from bench.report.visible import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -99,7 +100,7 @@ def _who(runs: Sequence[Stored]) -> str:
     seeds = ", ".join(str(run.record.seed) for run in runs)
     ends = {run.record.status: (run.record.reason or "").splitlines()[:1] for run in runs if run.record.status != "ok"}
     said = "".join(f"; {': '.join([status, *reason])[:120]}" for status, reason in ends.items())
-    return f"seed{'s' if len(runs) > 1 else ''} {seeds}{said}"
+    return visible(f"seed{'s' if len(runs) > 1 else ''} {seeds}{said}")
 
 
 def _cells(figure: Figure) -> list[str]:
@@ -140,7 +141,7 @@ def _rest(comparison: Comparison) -> list[str]:
     found = [CLEAR] if any(figure.clear for pair in comparison.pairs for figure in pair.figures) else []
     for name, titles in (("A", comparison.only_first), ("B", comparison.only_second)):
         found += [f"Only in {name}: {'; '.join(titles)}"] if titles else []
-    return found + [f"Not used: {error}" for error in comparison.damaged]
+    return found + [f"Not used: {visible(str(error))}" for error in comparison.damaged]
 
 
 def _rich_figures(figures: Sequence[Figure]) -> "RichTable":

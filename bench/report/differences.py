@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bench.records.schema import Record
+from bench.report.visible import visible
 
 HOW_STARTED = ("launch.", "results", "tracker")  # settings that change nothing of what is measured
 
@@ -38,7 +39,7 @@ def environment(runs: Sequence[Record]) -> dict[str, str]:
 def differences(first: Mapping[str, str], second: Mapping[str, str]) -> list[Difference]:
     """The keys whose values differ, in order."""
     keys = dict.fromkeys([*first, *second])
-    pairs = [Difference(key, first.get(key, ""), second.get(key, "")) for key in keys]
+    pairs = [Difference(*map(visible, (key, first.get(key, ""), second.get(key, "")))) for key in keys]
     return [pair for pair in pairs if pair.first != pair.second]
 
 

@@ -1,7 +1,7 @@
 """How long tables of very many records take: the limits of the issue that asked for them, on the real command.
 
 The stores are synthetic, with records as large as real ones. The first table reads and checks every record; what is
-measured are those after it: the same one again, and parts of it that nobody asked for before, made from the cache.
+measured are those after it: the same one again, and others, whole ones and parts, which are made from the cache.
 """
 
 import os
@@ -27,9 +27,9 @@ class Store(NamedTuple):
     folder: Path
     environment: dict[str, str]
 
-    def table(self, *arguments: str) -> str:
-        """What `tunebench table --format csv` writes, from its start to its end."""
-        command = [sys.executable, "-m", "bench", "table", str(self.folder), "--format", "csv", *arguments]
+    def table(self, *arguments: str, form: str = "csv") -> str:
+        """What `tunebench table --format FORM` writes, from its start to its end."""
+        command = [sys.executable, "-m", "bench", "table", str(self.folder), "--format", form, *arguments]
         done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=True)
         assert done.stderr == ""
         return done.stdout
@@ -66,6 +66,20 @@ def _parts(benchmark: BenchmarkFixture, store: Store) -> float:
     found = benchmark.pedantic(lambda: store.table("--where", f"model={next(questions)}"), rounds=3)
     assert "qwen3-0.6b" in found
     return float(benchmark.stats.stats.median)
+
+
+def test_a_whole_new_table_of_10_000_records(benchmark: BenchmarkFixture, medium: Store) -> None:
+    questions = iter(["task", "budget", "hardware"])
+    found = benchmark.pedantic(lambda: medium.table("--by", next(questions)), rounds=3)
+    assert found.count("\n") > 1000
+    assert benchmark.stats.stats.median < MEDIUM_S
+
+
+def test_the_same_table_of_10_000_records_on_the_terminal(benchmark: BenchmarkFixture, medium: Store) -> None:
+    first = medium.table(form="terminal")
+    assert first.count("\n") > 1000
+    assert benchmark.pedantic(lambda: medium.table(form="terminal"), rounds=3) == first
+    assert benchmark.stats.stats.median < MEDIUM_S
 
 
 def test_the_same_table_of_10_000_records(benchmark: BenchmarkFixture, medium: Store) -> None:

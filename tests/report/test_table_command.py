@@ -459,3 +459,16 @@ def test_the_terminal_is_remembered_for_its_width_and_colours(
     coloured = shown(COLUMNS="200", FORCE_COLOR="1", TERM="xterm-256color", COLORTERM="truecolor")
     assert (shown(), len(built)) == (coloured, 3)
     assert re.sub(r"\x1b\[[\d;]*m", "", coloured) == plain
+
+
+def test_the_caption_counts(
+    make: Make, store: Callable[..., Path], where: Callable[..., Environment], tmp_path: Path, capsys: Capture
+) -> None:
+    for seed in (0, 1):
+        record = make(seed=seed)
+        record.environment = where(threads=1)
+        store(record)
+    assert main([str(tmp_path / "runs"), "--format", "json"]) == 0
+    caption = json.loads(capsys.readouterr().out)["sections"][0]["caption"]
+    assert "2 cores, 1 thread," in caption["Hardware"]
+    assert caption["Task"].endswith("n = 8 test examples)")
