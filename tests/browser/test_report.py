@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from bench.records.schema import Status
 from bench.records.store import run_folder, scan, write
 from tests.browser.conftest import write_report
 from tests.report.conftest import make_record
@@ -161,6 +162,26 @@ def test_it_fits_a_phone_and_has_a_dark_theme(page: Page, address: str):
 def test_a_folder_without_records_says_so(page: Page, tmp_path: Path):
     page.goto(write_report(tmp_path, tmp_path / "report.html"))
     expect(page.locator("main").first).to_contain_text("There are no records in")
+
+
+def test_a_sweep_of_failures_and_a_base_alone_are_shown(page: Page, tmp_path: Path):
+    for name, records in (("failed", [make_record(m, status=Status.OOM) for m in ("lora", "full")]),
+                          ("base", [make_record("base")])):  # fmt: skip
+        for each in records:
+            write(each, run_folder(tmp_path / name, "cpu", each.run_id))
+        page.goto(write_report(tmp_path / name, tmp_path / f"{name}.html"))
+        page.locator("#memory .chart svg.marks").wait_for()
+        expect(page.locator("#pareto")).to_be_hidden()
+        assert page.locator("section.setting tbody tr").count() == len(records)
+
+
+def test_sixty_methods_have_sixty_marks(page: Page, tmp_path: Path):
+    for n in range(60):
+        each = make_record(f"method-{n}", accuracy=0.5 + n / 200, peak=(100 + n) * 2**20)
+        write(each, run_folder(tmp_path, "cpu", each.run_id))
+    opened(page, write_report(tmp_path, tmp_path / "report.html"), ("pareto", "throughput"))
+    assert page.locator("#pareto .chart svg .mark-symbol.role-mark path").count() == 60
+    assert page.locator("#pareto .chart svg .role-legend-symbol path").count() == 60
 
 
 def test_a_damaged_record_is_named_and_the_rest_shown(page: Page, tmp_path: Path):

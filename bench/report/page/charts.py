@@ -33,7 +33,7 @@ def pareto() -> Spec:
     front = {"filter": "datum.front"}
     faint = {"condition": {"test": "datum.front", "value": 1}, "value": 0.55}
     return _spec(
-        encoding={"x": _axis("x"), "y": _axis("y")},
+        encoding={axis: _axis(axis) | {"axis": {"format": ",~g"}} for axis in ("x", "y")},
         layer=[
             {
                 "transform": [front],
@@ -176,7 +176,7 @@ def config(dark: bool = False) -> dict[str, Any]:
         },
         "legend": {
             "labelColor": text, "titleColor": text, "labelFontSize": 12, "orient": "bottom", "columns": 4,
-            "symbolSize": 90, "symbolOpacity": 1, "labelLimit": 220,
+            "symbolSize": 90, "symbolOpacity": 1, "symbolLimit": 0, "labelLimit": 220,
         },
         "text": {"color": text},
         "rule": {"color": text},

@@ -111,7 +111,8 @@ def _section(
         rows.append(_row(section, row, links))
     main, cost = main_column(section), cost_column(section)
     facts = {key: section.section.heading(key) for key in ("model", "task", "hardware")}
-    axes = [_axis(c) for c in section.columns if sum(row.cells[c.key].value is not None for row in section.rows) > 1]
+    ok = [row for row in section.rows if row.group.ok]
+    axes = [_axis(c) for c in section.columns if sum(coordinates(row, c) is not None for row in ok) > 1]
     return {
         "title": section.title,
         **facts,

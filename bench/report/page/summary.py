@@ -1,5 +1,6 @@
 """A section in words: what is best, what it costs, what is as good for less, and what did not work."""
 
+import math
 from collections.abc import Sequence
 
 from bench.report.columns import Column
@@ -46,9 +47,10 @@ def _quality(section: SectionTable, column: Column, trained: Sequence[Row]) -> l
     best = _extreme(trained, column)
     if best is None:
         return []
+    same = [row for row in trained if _equal(row, best, column)]
     first = f"Best {column.title}: " if len(trained) > 1 else f"{column.title[0].upper()}{column.title[1:]}: "
-    found = [f"{first}{best.label}, {value(best, column)}."]
-    tied = [row.label for row in trained if row.cells[column.key].tied and row is not best]
+    found = [f"{first}{', '.join(row.label for row in same)}, {value(best, column)}."]
+    tied = [row.label for row in trained if row.cells[column.key].tied and not _equal(row, best, column)]
     if tied:
         found.append(f"Cannot be told apart from it: {', '.join(tied)}.")
     base = next((row for row in section.rows if row.group.base and row.cells[column.key].value is not None), None)
@@ -90,6 +92,11 @@ def _failures(section: SectionTable) -> list[str]:
 def _extreme(rows: Sequence[Row], column: Column) -> Row | None:
     having = [row for row in rows if row.cells[column.key].value is not None]
     return max(having, key=lambda row: column.better * (row.cells[column.key].value or 0.0), default=None)
+
+
+def _equal(one: Row, other: Row, column: Column) -> bool:
+    first, second = one.cells[column.key].value, other.cells[column.key].value
+    return first is not None and second is not None and math.isclose(first, second)
 
 
 def _better(one: Row, other: Row, column: Column) -> bool:

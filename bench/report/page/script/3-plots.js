@@ -73,7 +73,7 @@ function drawPareto() {
     const key = document.querySelector(`[data-axis=${axis}]`).value;
     return section.axes.find((each) => each.key === key);
   });
-  byId("pareto").hidden = !x || !y;
+  byId("pareto").hidden = true;
   if (!x || !y) return;
   const points = rows.flatMap((row) => {
     const [across, up] = [row.values[x.key], row.values[y.key]];
@@ -81,6 +81,8 @@ function drawPareto() {
     const place = { x: across[0], x_low: across[1], x_high: across[2], y: up[0], y_low: up[1], y_high: up[2] };
     return [{ label: row.label, base: row.base, shown_x: across[3], shown_y: up[3], ...place }];
   });
+  if (!points.length) return;
+  byId("pareto").hidden = false;
   const rated = x.better !== 0 && y.better !== 0;
   for (const point of points) point.front = rated && onFront(point, points, x, y);
   const titles = { x: titled(x), y: titled(y), log_x: wide(points, "x"), log_y: wide(points, "y") };
