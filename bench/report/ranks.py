@@ -50,7 +50,7 @@ class RankSummary:
         p = "< 0.001" if found.p < 0.001 else f"= {found.p:.3f}"
         notes = [
             f"Average ranks over {found.tasks} tasks (1 is best; equal values share a rank, a failure is the worst). "
-            f"Friedman test, Iman and Davenport's form: p {p}. Nemenyi's critical difference at the 5% level: "
+            f"Friedman test, by permutation: p {p}. Nemenyi's critical difference at the 5% level: "
             f"{found.critical_difference:.2f}; by less two average ranks cannot be told apart (Demšar 2006)."
         ]
         groups = "; ".join(", ".join(group) for group in found.groups)

@@ -11,7 +11,7 @@ from scipy import special, stats
 
 from bench.report.statistics import Interval, mean, mean_interval, wilson
 from bench.report.statistics.bootstrap import FEWEST, MOST, RESAMPLES, VARIED, VARIED_STUDENT, bootstrap
-from bench.report.statistics.distributions import f_tail, incomplete_beta, range_quantile, t_quantile, t_tail
+from bench.report.statistics.distributions import incomplete_beta, range_quantile, t_quantile, t_tail
 from bench.report.statistics.friedman import critical_difference, friedman, ranking, ranks
 from bench.report.statistics.hypotheses import (
     crossed,
@@ -51,12 +51,6 @@ def test_student_with_one_and_two_degrees_by_hand() -> None:
 def test_incomplete_beta_equals_scipys(a: float, b: float) -> None:
     for x in (0.0, 1e-6, 0.2, 0.5, 0.9, 0.9999, 1.0):
         assert incomplete_beta(a, b, x) == pytest.approx(special.betainc(a, b, x), rel=1e-8, abs=1e-14)
-
-
-def test_f_equals_scipys() -> None:
-    for value, first, second in ((0.0, 3, 9), (1.2, 3, 9), (4.5, 7, 70), (60, 2, 4)):
-        assert f_tail(value, first, second) == pytest.approx(stats.f.sf(value, first, second), rel=1e-9)
-    assert f_tail(math.inf, 2, 4) == 0
 
 
 @pytest.mark.parametrize("count", [2, 3, 5, 10, 30])
@@ -349,20 +343,32 @@ def test_ranks_share_ties() -> None:
 
 
 def test_friedman_by_hand() -> None:
-    # Three tasks rank three methods alike but for one exchange: sums 4, 5, 9, so averages 4/3, 5/3, 3.
-    table = [[1.0, 2.0, 3.0], [1.0, 2.0, 3.0], [2.0, 1.0, 3.0]]
-    # chi^2 = 12 * 3 / (3 * 4) * (16/9 + 25/9 + 9 - 3 * 4^2 / 4) = 3 * 14/9 = 14/3; F = 2 * 14/3 / (6 - 14/3) = 7,
-    # with 2 and 4 degrees, whose tail is (1 + 7 * 2/4)^-2 = 1 / 4.5^2.
-    assert friedman(table) == pytest.approx(1 / 4.5**2)
     assert friedman([[1.5, 1.5], [1.5, 1.5]]) == 1
-    assert friedman([[1.0, 2.0], [1.0, 2.0]]) == 0
+    # Two tasks order two methods alike: of the four equally probable pairs of orders two are like that.
+    assert friedman([[1.0, 2.0], [1.0, 2.0]]) == pytest.approx(1 / 2, abs=0.01)
+    # Five tasks order three methods alike: 6 of the 6^5 orders.
+    assert friedman([[1.0, 2.0, 3.0]] * 5) == pytest.approx(6 / 6**5, abs=5e-4)
 
 
-def test_friedman_with_ties_equals_scipys() -> None:
-    values = np.random.default_rng(3).integers(0, 5, (7, 4))
-    chi_squared = stats.friedmanchisquare(*values.T).statistic
-    statistic = 6 * chi_squared / (7 * 3 - chi_squared)
-    assert friedman([ranks(row) for row in values.tolist()]) == pytest.approx(stats.f.sf(statistic, 3, 18))
+@pytest.mark.parametrize(
+    "table",
+    [
+        [[1.0, 2.0, 3.0], [1.0, 2.0, 3.0], [2.0, 1.0, 3.0]],
+        [[1.0, 2.5, 2.5], [1.0, 2.0, 3.0], [3.0, 1.5, 1.5], [1.0, 2.0, 3.0]],
+    ],
+)
+def test_friedman_is_the_share_of_all_orders(table: list[list[float]]) -> None:
+    def spread(rows) -> float:
+        return sum(sum(column) ** 2 for column in zip(*rows, strict=True))
+
+    every = [spread(rows) >= spread(table) - 1e-9 for rows in itertools.product(*map(itertools.permutations, table))]
+    assert friedman(table) == pytest.approx(sum(every) / len(every), abs=0.01)
+
+
+def test_friedman_of_many_tasks_is_near_scipys_approximation() -> None:
+    values = np.random.default_rng(3).normal([0, 0.2, 0.4, 0.6], 1, (40, 4))
+    expected = stats.friedmanchisquare(*values.T).pvalue
+    assert friedman([ranks(row) for row in values.tolist()]) == pytest.approx(expected, abs=0.01)
 
 
 def test_critical_difference_is_demsars() -> None:

@@ -30,13 +30,6 @@ def t_quantile(probability: float, degrees: float) -> float:
     return math.sqrt(degrees) * math.tan(low)
 
 
-def f_tail(value: float, numerator: float, denominator: float) -> float:
-    """P(F >= value) for Fisher's F with these degrees of freedom."""
-    if math.isinf(value):
-        return 0.0
-    return incomplete_beta(denominator / 2, numerator / 2, denominator / (denominator + numerator * max(value, 0.0)))
-
-
 @functools.lru_cache(maxsize=64)
 def range_quantile(probability: float, count: int) -> float:
     """Quantile of the range of `count` independent standard normal values (the studentized range, infinite degrees).
