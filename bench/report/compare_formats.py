@@ -80,7 +80,12 @@ def _json_pair(pair: Pair) -> dict[str, Any]:
     }
     sides = [
         [
-            {"run_id": r.record.run_id, "seed": r.record.seed, "status": r.record.status, "folder": str(r.folder)}
+            {
+                "run_id": visible(r.record.run_id),
+                "seed": r.record.seed,
+                "status": r.record.status,
+                "folder": str(r.folder),
+            }
             for r in runs
         ]
         for runs in (pair.first, pair.second)

@@ -9,6 +9,7 @@ from bench.report.rows import Row
 from bench.report.sections import Section
 from bench.report.statistics.friedman import Ranking, ranking, ranks
 from bench.report.table import SectionTable, Table
+from bench.report.visible import visible
 
 ALIKE = ("model", "budget", "hardware", "device", "device_name", "threads", "libraries", "tunebench_version")
 FEW_TASKS = 5  # fewer than these can hardly ever part two methods
@@ -42,7 +43,7 @@ class RankSummary:
 
     def headers(self) -> list[str]:
         """Titles of what `rows` gives."""
-        return ["method", "average rank", *(f"{task.task}: {task.column.title}" for task in self.tasks)]
+        return ["method", "average rank", *(visible(f"{task.task}: {task.column.title}") for task in self.tasks)]
 
     def notes(self) -> list[str]:
         """What the ranks say, in words."""
@@ -120,7 +121,7 @@ def _summary(sections: Sequence[SectionTable], metric: str) -> RankSummary | Non
 
 
 def _method(row: Row) -> str:
-    return row.group.records[0].method
+    return visible(row.group.records[0].method)
 
 
 def _values(rows: Sequence[Row], column: Column, plain: bool) -> dict[str, float | None]:

@@ -218,3 +218,11 @@ def test_a_run_is_named_by_its_id_too(make: Make, store: Keep, tmp_path: Path) -
     (twin / "record.json").write_text((folder / "record.json").read_text())
     with pytest.raises(NotFound, match="lies in 2 folders; name one"):
         named(folder.name, tmp_path)
+
+
+def test_control_characters_are_shown_and_never_obeyed(make: Callable[..., Record]) -> None:
+    one, two = make("lo\x1b[2Jra", method__note="\x1b[31m"), make("sft\x9b1m")
+    found = compare({Path("a"): one}, {Path("b"): two})
+    shown = markdown(found) + as_json(found)
+    assert not {"\x1b", "\x9b"} & set(shown)
+    assert r"lo\\x1b" in shown
