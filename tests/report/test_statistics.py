@@ -387,7 +387,7 @@ def test_ranking_orders_and_groups() -> None:
     assert found.methods == ("a", "b", "c", "d")
     assert found.ranks == pytest.approx((1, 2.5, 2.5, 4))
     assert found.groups == (("b", "c"),), "the critical difference is 1.25"
-    assert found.p < 1e-9
+    assert found.p < 1e-3
     upside_down = ranking(["a", "b", "c", "d"], values, [-1] * 14)
     assert upside_down.methods == ("d", "b", "c", "a")
 

@@ -53,7 +53,7 @@ def friedman(by_task: Sequence[Sequence[float]]) -> float:
     """p-value of all columns of a table of ranks (tasks x methods) having the same average rank.
 
     By permutation, as Friedman (1937) derived it: were the methods equal, every order of a task's ranks would be as
-    probable. The usual approximations by chi-squared or F find significance in two or three tasks where there can be none.
+    probable. The usual approximations (chi-squared, F) find significance in two or three tasks where there is none.
     Of the orders `DRAWS` are drawn, the same every time.
     """
     import numpy as np
