@@ -1,5 +1,6 @@
 // The plots of the setting that is chosen, drawn by Vega.
 
+const NARROW = 480; // pixels of a plot from which on its legend has room for more than a column or two
 const ROW = 28; // pixels of a bar with its gap
 
 function fill(name, rows, look, changes = {}) {
@@ -26,10 +27,14 @@ function fill(name, rows, look, changes = {}) {
 async function draw(name, spec) {
   const place = document.querySelector(`#${name} .chart`);
   const config = { ...data.config[dark() ? "dark" : "light"], background: "transparent" };
+  if (place.clientWidth < NARROW) {
+    const columns = spec.data.values.some((row) => row.label.length > 12) ? 1 : 2;
+    config.legend = { ...config.legend, columns, labelLimit: place.clientWidth / columns - 90 };
+  }
   const actions = { export: true, source: false, compiled: false, editor: false };
-  const sections = { renderer: "svg", ast: true, config, actions, downloadFileName: `tunebench-${name}` };
+  const options = { renderer: "svg", ast: true, config, actions, downloadFileName: `tunebench-${name}` };
   try {
-    await vegaEmbed(place, spec, sections);
+    await vegaEmbed(place, spec, options);
   } catch (error) {
     place.textContent = `This plot could not be drawn: ${error.message}`;
     throw error;
