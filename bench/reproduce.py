@@ -64,11 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     add("overrides", nargs="*", metavar="KEY=VALUE", help="keys of launch and hardware, such as launch.devices=[1]")
     add("--out", type=Path, default=OUT, metavar="FOLDER", help=f"where its record goes (default: {OUT})")
     words = f"largest relative difference of a loss (default: none on the same CPU set-up, else {TOLERANCE:g})"
-    add("--tolerance", type=_tolerance, metavar="X", help=words)
+    add("--tolerance", type=tolerance, metavar="X", help=words)
     return parser
 
 
-def _tolerance(text: str) -> float:
+def tolerance(text: str) -> float:
+    """A relative difference, as argparse reads it."""
     value = float(text)
     if not 0 <= value < 1:
         raise argparse.ArgumentTypeError(f"must be >= 0 and < 1, got {text}")

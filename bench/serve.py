@@ -7,6 +7,7 @@ the results through the reader's browser.
 import argparse
 import hashlib
 import json
+import re
 import sys
 import threading
 import webbrowser
@@ -124,11 +125,12 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
         """Answers `/` with the page and `/status` with its version and the sweeps."""
 
         def do_GET(self) -> None:
-            if self.headers.get("Host", "").rpartition(":")[0] not in NAMES:
+            path = self.path.partition("?")[0]
+            if re.sub(r":\d+$", "", self.headers.get("Host", "")) not in NAMES:
                 self.send_error(HTTPStatus.FORBIDDEN, "this server answers to localhost alone")
-            elif self.path == "/":
+            elif path == "/":
                 self._answer("text/html", site.page())
-            elif self.path == "/status":
+            elif path == "/status":
                 self._answer("application/json", json.dumps(_status(site)).encode())
             else:
                 self.send_error(HTTPStatus.NOT_FOUND)

@@ -1,5 +1,6 @@
 """What an importer of a source gives, and the checks that every one of them needs to read foreign JSON."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,4 +64,6 @@ def optional(data: Any, key: str, kind: type[T]) -> T | None:
         found = float(found)
     if not isinstance(found, kind) or (isinstance(found, bool) and kind is not bool):
         raise ValueError(f"{key} must be {kind.__name__}, got {str(found)[:60]!r}")
+    if isinstance(found, float) and not math.isfinite(found):
+        raise ValueError(f"{key} must be a finite number, got {found}")
     return found

@@ -68,8 +68,12 @@ def read(path: Path, commit: str | None) -> Imported:
     ends = [line for line in info["metrics"] if optional(line, "test accuracy", float) is not None]
     last: dict[str, Any] = ends[-1] if ends else {}
     status, reason = _status(run, info)
+    if status is Status.OK and not ends:
+        raise ValueError("train_info.metrics has no test accuracy, though the run succeeded")
     started = datetime.fromisoformat(value(run, "created_at", str)).astimezone(UTC)
     experiment = value(run, "experiment_name", str)
+    if not experiment:
+        raise ValueError("run_info.experiment_name is empty")
     method, _, variant = experiment.partition("/")
     source = Source(TITLE, URL, f"{INSIDE}/{path.name}", commit, "Apache-2.0", NOTES)
     record = Record(

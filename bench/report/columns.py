@@ -19,6 +19,7 @@ UNREADABLE = 1e15  # with all its digits
 # Headings of the metrics that the harness has, in the order of a table; those of plugins follow by name.
 METRICS = {
     "gsm8k_accuracy": "GSM8K",
+    "forgetting_as_reported": "forgetting as reported",
     "accuracy": "accuracy",
     "accuracy_norm": "acc. norm.",
     "macro_f1": "macro F1",

@@ -60,6 +60,33 @@ def test_a_click_on_a_heading_sorts_and_failures_stay_last(page: Page, address: 
     assert labels == sorted(labels, key=str.lower)
 
 
+def test_the_first_click_puts_the_best_on_top(page: Page, address: str):
+    opened(page, address)
+    page.locator("section.setting").first.get_by_role("button", name="val. loss", exact=True).click()
+    numbers = [float(value) for value in cells(page, 0, "val. loss") if value]
+    assert numbers == sorted(numbers)
+
+
+def test_a_link_to_what_is_filtered_out_shows_it(page: Page, address: str):
+    opened(page, address)
+    page.locator("[data-filter=task]").select_option("pydoc")
+    hidden = page.locator("section.setting", has_text="gsm8k").first
+    expect(hidden).to_be_hidden()
+    page.goto(f"{address}#{hidden.get_attribute('id')}")
+    expect(hidden).to_be_visible()
+    expect(page.locator("[data-filter=task]")).to_have_value("")
+
+
+def test_what_was_chosen_on_one_report_says_nothing_of_another(page: Page, address: str, sweep: Path, tmp_path: Path):
+    opened(page, address)
+    page.locator("[data-filter=method]").select_option("lora")
+    expect(page.locator(".words").first).to_be_hidden()  # they speak of all methods
+    page.reload()
+    expect(page.locator("[data-filter=method]")).to_have_value("lora")
+    opened(page, write_report(sweep, tmp_path / "other.html"))
+    expect(page.locator("[data-filter=method]")).to_have_value("")
+
+
 def test_filters_hide_settings_and_rows_but_never_the_base(page: Page, address: str):
     opened(page, address)
     page.locator("[data-filter=task]").select_option("pydoc")

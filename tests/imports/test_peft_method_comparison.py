@@ -163,6 +163,15 @@ def test_a_cancelled_run_has_a_status_and_what_it_reached(
         (lambda data: data["run_info"]["train_config"].update(seed=True), "train_config.seed must be int, got 'True'"),
         (lambda data: data["run_info"].update(created_at="yesterday"), "Invalid isoformat string: 'yesterday'"),
         (lambda data: data["meta_info"].pop("system_info"), "the key system_info is missing"),
+        (
+            lambda data: data["train_info"].update(metrics=[1, "x", None]),
+            "train_info.metrics has no test accuracy, though the run succeeded",
+        ),
+        (lambda data: data["run_info"].update(experiment_name=""), "run_info.experiment_name is empty"),
+        (
+            lambda data: data["train_info"]["metrics"][-1].update({"test accuracy": float("nan")}),
+            "test accuracy must be a finite number, got nan",
+        ),
     ],
 )
 def test_a_file_that_lacks_something_is_refused_with_the_key(

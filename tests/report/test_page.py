@@ -14,7 +14,7 @@ from bench.records.store import append_line
 from bench.report.page import charts, curves, figures
 from bench.report.page.render import Origin, report
 from bench.report.page.runs import BYTES, LINES, log_tail
-from bench.report.page.settings import memory_rows
+from bench.report.page.settings import memory_rows, throughput_rows
 from bench.report.page.summary import sentences
 from bench.report.table import build
 
@@ -143,6 +143,32 @@ def test_figures_are_pictures_with_the_names_of_the_methods(make, store, tmp_pat
         else:
             assert content.startswith(b"<svg")
             assert b">lora<" in content
+
+
+def test_figures_of_every_section_have_names_of_their_own(make, tmp_path: Path):
+    records = []
+    for model in ("Modell_a", "modell-A", "модель", "m" * 150 + "1", "m" * 150 + "2"):
+        record = make(model__name=model)
+        record.model = model
+        records.append(record)
+    table = build(records)
+    written = figures.write(table, tmp_path)
+    assert len({path.name.lower() for path in written}) == len(written) == len(list(tmp_path.iterdir()))
+    assert any("модель" in path.name for path in written)
+
+
+def test_the_summary_passes_over_what_is_no_number(make):
+    records = [make("a", accuracy=float("nan")), make("b", accuracy=float("inf")), make("c", accuracy=0.7)]
+    section = build([*records, make("d", accuracy=0.5)]).sections[0]
+    assert sentences(section)[0] == "Best accuracy: c, 0.700."
+
+
+def test_what_failed_has_no_throughput_and_faint_memory(make):
+    failed = make("huge", status=Status.OOM)
+    failed.training = make().training
+    section = build([make(), failed]).sections[0]
+    assert [row["label"] for row in throughput_rows(section)] == ["lora"]
+    assert {(row["label"], row["ok"]) for row in memory_rows(section)} == {("lora", True), ("huge", False)}
 
 
 def test_the_command_writes_the_page_and_says_so(make, store, tmp_path: Path, monkeypatch, capsys):

@@ -87,7 +87,10 @@ def loss() -> Spec:
 
 
 def memory() -> Spec:
-    """Peaks by phase, as what each phase adds to the highest so far. Rows: label, order, phase, rank, added, shown."""
+    """Peaks by phase, as what each phase adds to the highest so far.
+
+    Rows: label, order, phase, rank, added, shown, ok, status.
+    """
     scale = {"domain": list(PHASES), "range": list(PHASE_COLOURS)}
     return _spec(
         mark={"type": "bar"},
@@ -96,7 +99,13 @@ def memory() -> Spec:
             "x": {"field": "added", "type": "quantitative", "stack": "zero"},
             "color": {"field": "phase", "type": "nominal", "scale": scale, "title": None, "legend": {"orient": "top"}},
             "order": {"field": "rank", "type": "quantitative"},
-            "tooltip": [{"field": "label", "title": "method"}, {"field": "phase"}, {"field": "shown", "title": "peak"}],
+            "opacity": {"condition": {"test": "datum.ok", "value": 1}, "value": 0.4},
+            "tooltip": [
+                {"field": "label", "title": "method"},
+                {"field": "phase"},
+                {"field": "shown", "title": "peak"},
+                {"field": "status"},
+            ],
         },
     )
 
@@ -173,6 +182,7 @@ def config(dark: bool = False) -> dict[str, Any]:
         "axis": {
             "labelColor": faint, "titleColor": text, "gridColor": grid, "domainColor": faint, "tickColor": faint,
             "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "labelLimit": 220,
+            "labelOverlap": "greedy", "labelSeparation": 8,
         },
         "legend": {
             "labelColor": text, "titleColor": text, "labelFontSize": 12, "orient": "bottom", "columns": 4,

@@ -1,7 +1,7 @@
 """The plots of every section as SVG and PNG files, for papers."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,9 @@ def write(table: Table, folder: Path) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for section in table.sections:
+    for section, title in zip(table.sections, _slugs([section.title for section in table.sections]), strict=True):
         for name, spec in plots(section):
-            place = folder / f"{_slug(section.title)}-{name}"
+            place = folder / f"{title}-{name}"
             spec |= {"width": WIDTH}
             place.with_name(f"{place.name}.svg").write_text(vega.svg(spec, charts.config()), encoding="utf-8")
             place.with_name(f"{place.name}.png").write_bytes(vega.png(spec, charts.config(), SCALE))
@@ -43,7 +43,7 @@ def plots(section: SectionTable) -> Iterator[tuple[str, charts.Spec]]:
     if main and cost and (rows := points(section, cost, main)):
         front = pareto.front([(row["x"], row["y"]) for row in rows], [cost.better, main.better])
         rows = [row | {"front": on} for row, on in zip(rows, front, strict=True)]
-        wide = {"log_x": _wide(rows, "x"), "log_y": _wide(rows, "y")}
+        wide = {f"log_{axis}": not c.quality and _wide(rows, axis) for axis, c in (("x", cost), ("y", main))}
         yield "pareto", _named(charts.filled("pareto", rows, drawn, _title(cost), _title(main), **wide), section)
     curves = {row.label: found for row in section.rows if not row.group.base and (found := curve(row.group))}
     if curves:
@@ -71,6 +71,11 @@ def _wide(rows: list[dict[str, Any]], axis: str) -> bool:
     return min(values) > 0 and max(values) / min(values) > WIDE
 
 
-def _slug(title: str) -> str:
-    """A title as part of a file's name."""
-    return re.sub(r"[^a-z0-9.]+", "-", title.lower()).strip("-.")[:120] or "section"
+def _slugs(titles: Sequence[str]) -> list[str]:
+    """Titles as parts of files' names, each another one; file systems may not tell capitals from small letters."""
+    found: list[str] = []
+    for title in titles:
+        slug = re.sub(r"[^\w.]+", "-", title.lower()).strip("-.")[:100] or "section"
+        number = sum(other == slug or re.fullmatch(re.escape(slug) + r"-\d+", other) is not None for other in found)
+        found.append(f"{slug}-{number + 1}" if number else slug)
+    return found

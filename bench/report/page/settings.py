@@ -69,6 +69,7 @@ def memory_rows(section: SectionTable) -> list[dict[str, Any]]:
             peak = sum(peaks) / len(peaks)
             shown = f"{column.number(peak)} {column.unit}"
             place = {"label": row.label, "order": order, "phase": phase, "rank": rank, "shown": shown}
+            place |= {"ok": bool(row.group.ok), "status": row.status}
             found.append(place | {"added": max(0.0, peak - highest) * column.scale})
             highest = max(highest, peak)
     return found
@@ -85,7 +86,7 @@ def throughput_rows(section: SectionTable) -> list[dict[str, Any]]:
     found = []
     for order, row in enumerate(section.rows):
         seen = coordinates(row, column)
-        if seen:
+        if seen and row.group.ok:
             x, low, high = seen
             place = {"label": row.label, "order": order, "shown_x": row.cells[column.key].text()}
             found.append(place | {"x": x, "x_low": low, "x_high": high})
@@ -144,4 +145,4 @@ def _row(section: SectionTable, row: Row, links: Sequence[int]) -> dict[str, Any
 
 
 def _axis(column: Column) -> dict[str, Any]:
-    return {"key": column.key, "title": column.header, "better": column.better}
+    return {"key": column.key, "title": column.header, "better": column.better, "quality": column.quality}

@@ -90,8 +90,9 @@ def _failures(section: SectionTable) -> list[str]:
 
 
 def _extreme(rows: Sequence[Row], column: Column) -> Row | None:
-    having = [row for row in rows if row.cells[column.key].value is not None]
-    return max(having, key=lambda row: column.better * (row.cells[column.key].value or 0.0), default=None)
+    values = ((row.cells[column.key].value, row) for row in rows)
+    having = [(value, row) for value, row in values if value is not None and math.isfinite(value)]
+    return max(having, key=lambda each: column.better * each[0], default=(0.0, None))[1]
 
 
 def _equal(one: Row, other: Row, column: Column) -> bool:

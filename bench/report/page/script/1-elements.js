@@ -5,6 +5,7 @@
 // The data of the page, its elements, what the reader has chosen, and the theme.
 
 const data = JSON.parse(document.getElementById("data").textContent);
+const STORE = `tunebench ${location.pathname}`; // what was chosen on one report says nothing of another
 const state = restore();
 const byId = (id) => document.getElementById(id);
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
@@ -18,7 +19,7 @@ function element(name, text = "", attributes = {}) {
 
 function restore() {
   try {
-    return JSON.parse(sessionStorage.getItem("tunebench") || "{}");
+    return Object(JSON.parse(sessionStorage.getItem(STORE)));
   } catch {
     return {}; // no storage here, or not ours
   }
@@ -27,7 +28,7 @@ function restore() {
 function remember(key, value) {
   state[key] = value;
   try {
-    sessionStorage.setItem("tunebench", JSON.stringify(state));
+    sessionStorage.setItem(STORE, JSON.stringify(state));
   } catch {
     // the page works without
   }

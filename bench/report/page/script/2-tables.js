@@ -25,6 +25,8 @@ function applyFilters() {
     const index = item.querySelector("a").hash.split("=")[1];
     item.hidden = byId(`setting=${index}`).hidden;
   }
+  for (const words of all(".words")) words.hidden = wanted.method !== ""; // they speak of all methods
+  for (const ranks of all(".ranks")) ranks.hidden = Object.values(wanted).some((each) => each !== "");
   const visible = all("section.setting").filter((place) => !place.hidden).map((place) => place.dataset.index);
   options(byId("setting"), visible.map((index) => [index, data.sections[index].title]), state.setting);
   byId("plots").hidden = !visible.length;
@@ -36,8 +38,8 @@ function sortBy(header) {
   const column = [...header.parentNode.children].indexOf(header);
   const body = table.tBodies[0];
   const number = column > 0 && !header.classList.contains("status");
-  const first = number ? "descending" : "ascending";
-  const order = header.ariaSort === first ? (number ? "ascending" : "descending") : first;
+  const first = number && header.dataset.better !== "-1" ? "descending" : "ascending"; // the best first
+  const order = header.ariaSort !== first ? first : first === "ascending" ? "descending" : "ascending";
   for (const other of header.parentNode.children) other.removeAttribute("aria-sort");
   header.setAttribute("aria-sort", order);
   const key = (row) => {

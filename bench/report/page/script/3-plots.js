@@ -90,7 +90,7 @@ function drawPareto() {
   byId("pareto").hidden = false;
   const rated = x.better !== 0 && y.better !== 0;
   for (const point of points) point.front = rated && onFront(point, points, x, y);
-  const titles = { x: titled(x), y: titled(y), log_x: wide(points, "x"), log_y: wide(points, "y") };
+  const titles = { x: titled(x), y: titled(y), log_x: !x.quality && wide(points, "x"), log_y: !y.quality && wide(points, "y") };
   draw("pareto", fill("pareto", points, section.look, titles));
 }
 
@@ -113,7 +113,7 @@ function drawLoss() {
   const half = smooth ? Math.round(longest * data.smoothed) : 0;
   const titles = { steps: "steps", tokens: "non-padding tokens", seconds: "seconds of step time" };
   byId("loss").hidden = !points.length;
-  if (points.length) draw("loss", fill("loss", points, section.look, { x: titles[over], y: "loss (nats)", half }));
+  if (points.length) draw("loss", fill("loss", points, section.look, { x: titles[over], y: "training loss (nats)", half }));
 }
 
 function drawBars(name, x) {

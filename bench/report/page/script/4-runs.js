@@ -102,7 +102,11 @@ function route() {
   } else {
     if (!byId("setting")) return;
     const place = /^#(setting|plots)=(\d+)$/.exec(location.hash);
-    if (place && all("option", byId("setting")).some((option) => option.value === place[2])) {
+    if (place && data.sections[place[2]]) {
+      if (byId(`setting=${place[2]}`).hidden) {
+        for (const select of all("[data-filter]")) select.value = ""; // it was filtered out
+        applyFilters();
+      }
       remember("setting", place[2]);
       byId("setting").value = place[2];
     }
