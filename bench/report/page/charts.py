@@ -33,7 +33,7 @@ def pareto() -> Spec:
     front = {"filter": "datum.front"}
     faint = {"condition": {"test": "datum.front", "value": 1}, "value": 0.55}
     return _spec(
-        encoding={axis: _axis(axis) | {"axis": {"format": ",~g"}} for axis in ("x", "y")},
+        encoding={axis: _axis(axis) | {"axis": {"format": ",.4~r"}} for axis in ("x", "y")},
         layer=[
             {
                 "transform": [front],
@@ -182,7 +182,7 @@ def config(dark: bool = False) -> dict[str, Any]:
         "axis": {
             "labelColor": faint, "titleColor": text, "gridColor": grid, "domainColor": faint, "tickColor": faint,
             "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "labelLimit": 220,
-            "labelOverlap": "greedy", "labelSeparation": 8,
+            "labelOverlap": True, "labelSeparation": 4, "labelFlush": False,
         },
         "legend": {
             "labelColor": text, "titleColor": text, "labelFontSize": 12, "orient": "bottom", "columns": 4,
