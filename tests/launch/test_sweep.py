@@ -18,7 +18,7 @@ from bench.launch.queue import ResultsError, jobs
 from bench.launch.sweep import folder_of, with_bases
 from bench.records import store
 from bench.records.attempt import Attempt
-from bench.records.schema import Status
+from bench.records.schema import SCHEMA_VERSION, Status
 from bench.status import main as status
 
 HERE = Path(__file__).parent
@@ -168,11 +168,11 @@ def test_a_record_of_a_newer_version_is_left_alone(go, make_run, view):
     runs = [make_run("lora"), make_run("prompt")]
     go(runs, "ok")
     path = folder_of(runs[0]) / store.RECORD
-    newer = path.read_text().replace('"schema_version": 1', '"schema_version": 99')
+    newer = path.read_text().replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 99')
     path.write_text(newer)
     assert [record.method for record in go(runs, "raises")] == ["base", "prompt"]
     assert path.read_text() == newer
-    assert f"left alone: {path}: has schema version 99; this tunebench reads up to 1" in view.text.getvalue()
+    assert f"left alone: {path}: has schema version 99; this tunebench reads up to {SCHEMA_VERSION}" in view.text.getvalue()
 
 
 def test_a_record_that_is_cut_anywhere_is_noticed_and_done_again(go, make_run):
