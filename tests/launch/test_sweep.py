@@ -172,7 +172,8 @@ def test_a_record_of_a_newer_version_is_left_alone(go, make_run, view):
     path.write_text(newer)
     assert [record.method for record in go(runs, "raises")] == ["base", "prompt"]
     assert path.read_text() == newer
-    assert f"left alone: {path}: has schema version 99; this tunebench reads up to {SCHEMA_VERSION}" in view.text.getvalue()
+    said = f"left alone: {path}: has schema version 99; this tunebench reads up to {SCHEMA_VERSION}"
+    assert said in view.text.getvalue()
 
 
 def test_a_record_that_is_cut_anywhere_is_noticed_and_done_again(go, make_run):
