@@ -363,7 +363,7 @@ def test_a_stopping_signal_lets_the_run_write_its_record(faults, parent, number)
     path = folder_of(faults.run("lora")).parent / "stopped.pid"
     _wait(lambda: path.exists() and path.read_text())
     os.killpg(process.pid, number)  # as a terminal that closes, a scheduler or `timeout` does
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=90)  # the worker hangs, so the whole grace is waited for
     assert "stopping after the step at work" in said
     assert "Traceback" not in said
     record = store.read(folder_of(faults.run("lora")) / store.RECORD)

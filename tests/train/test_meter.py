@@ -7,6 +7,7 @@ import pytest
 
 from bench.data.tokens import PadRight, tokenise
 from bench.records import store
+from bench.records.build import NON_FINITE
 from bench.train.meter import Diverged
 from bench.train.trainers import SftTrainer
 from methods.dpo import Dpo
@@ -108,7 +109,7 @@ def test_a_loss_that_is_not_finite_ends_the_training_and_keeps_its_steps(fit):
         fit(Lora(learning_rate=1e20), steps=30, log_every=100)
     assert [line["step"] for line in fit.lines] == [1, 2]
     assert fit.lines[0]["loss"] > 0
-    assert fit.lines[-1]["loss"] == store.NON_FINITE[0]
+    assert fit.lines[-1]["loss"] == NON_FINITE[0]
 
 
 def test_a_loss_that_explodes_ends_the_training(fit, monkeypatch):
