@@ -1,4 +1,4 @@
-"""How long tables of very many records take: the limits of the issue that asked for them, on the real command.
+"""How long tables of very many records take, on the real command: a reader must not have to wait.
 
 The stores are synthetic, with records as large as real ones. The first table reads and checks every record; what is
 measured are those after it: the same one again, and others, whole ones and parts, which are made from the cache.
