@@ -6,6 +6,7 @@ difference stands alone and says why.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from bench.report.sections import Stored
 from bench.report.statistics import Interval, mean
 from bench.report.visible import visible
 
+LISTED = 8  # titles of what has no like on the other side
 Runs = Mapping[Path, Record]
 
 
@@ -72,6 +74,14 @@ def compare(first: Runs, second: Runs, names: tuple[str, str] = ("A", "B")) -> C
     outcomes = Outcomes()
     pairs = [_pair(*each, outcomes) for each in matched]
     return Comparison(names, pairs, [_title(g) for g in one], [_title(g) for g in two], outcomes.damaged)
+
+
+def listed(titles: Sequence[str]) -> str:
+    """Titles in a line: equal ones once, with their number, and no more than a reader wants to see."""
+    counts = Counter(titles)
+    shown = [f"{count} x {title}" if count > 1 else title for title, count in list(counts.items())[:LISTED]]
+    more = [f"and {len(counts) - LISTED} more"] if len(counts) > LISTED else []
+    return "; ".join([*shown, *more])
 
 
 def _groups(runs: Runs) -> list[list[Stored]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.records.named import RESULTS, named
 from bench.records.schema import Record
-from bench.report.compare import Comparison, compare
+from bench.report.compare import Comparison, compare, listed
 from bench.report.compare_formats import FORMATS, show
 from bench.report.terminal import make_console
 from bench.report.visible import visible
@@ -67,7 +67,7 @@ def _deliver(comparison: Comparison, options: argparse.Namespace) -> None:
     if not comparison.pairs:
         raise ValueError(
             f"nothing in {options.first} has its like in {options.second}: "
-            f"{'; '.join(comparison.only_first)} against {'; '.join(comparison.only_second)}"
+            f"{listed(comparison.only_first)} against {listed(comparison.only_second)}"
         )
     chosen = options.format or (SUFFIXES.get(options.out.suffix.lower()) if options.out else "terminal")
     if chosen is None or (options.out and chosen == "terminal"):

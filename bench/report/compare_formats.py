@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from bench.records.store import plain
-from bench.report.compare import Comparison, Figure, Pair
+from bench.report.compare import Comparison, Figure, Pair, listed
 from bench.report.differences import Difference
 from bench.report.formats import escaped as escape_markdown
 from bench.report.sections import Stored
@@ -145,7 +145,7 @@ def _rows(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 def _rest(comparison: Comparison) -> list[str]:
     found = [CLEAR] if any(figure.clear for pair in comparison.pairs for figure in pair.figures) else []
     for name, titles in (("A", comparison.only_first), ("B", comparison.only_second)):
-        found += [f"Only in {name}: {'; '.join(titles)}"] if titles else []
+        found += [f"Only in {name}: {listed(titles)}"] if titles else []
     return found + [f"Not used: {visible(str(error))}" for error in comparison.damaged]
 
 

@@ -12,7 +12,7 @@ from scipy import stats
 from bench.__main__ import main as tunebench
 from bench.records.named import NotFound, named, one
 from bench.records.schema import Record, Status
-from bench.report.compare import Comparison, Figure, Pair, compare
+from bench.report.compare import Comparison, Figure, Pair, compare, listed
 from bench.report.compare_cli import main
 from bench.report.compare_formats import as_json, markdown
 from bench.report.differences import Difference
@@ -198,6 +198,11 @@ def test_sets_with_nothing_in_common(
         f"tunebench compare: nothing in {names[0]} has its like in {names[1]}: lora · tiny-llama · pydoc; "
         "qlora · tiny-llama · pydoc against full · tiny-llama · pydoc; prompt · tiny-llama · pydoc\n"
     )
+
+
+def test_what_has_no_like_is_listed_in_a_line() -> None:
+    assert listed(["a", "b", "a"]) == "2 x a; b"
+    assert listed([str(n) for n in range(11)]) == "0; 1; 2; 3; 4; 5; 6; 7; and 3 more"
 
 
 def test_a_run_is_named_by_its_id_too(make: Make, store: Keep, tmp_path: Path) -> None:
