@@ -11,8 +11,10 @@ from bench import config
 from bench.config import Hardware, Launch, Run
 from bench.method import PluginError, did_you_mean
 from bench.records import store
+from bench.records.keys import flat
 from bench.records.named import RESULTS, one
 from bench.records.schema import Record
+from bench.report.arguments import command
 from bench.report.reproduction import TOLERANCE, Reproduction, judge
 from bench.report.sections import Stored
 from bench.report.terminal import make_console
@@ -53,12 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "tunebench reproduce",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command("reproduce", DESCRIPTION, EXAMPLES)
     add = parser.add_argument
     add("run", metavar="RUN", help="the run: its folder, record.json or id")
     add("overrides", nargs="*", metavar="KEY=VALUE", help="keys of launch and hardware, such as launch.devices=[1]")
@@ -91,24 +88,17 @@ def again(record: Record, out: Path, overrides: Sequence[str] = ()) -> tuple[Run
             said = f"tunebench {record.tunebench_version}" if record.tunebench_version else "another version"
             raise CannotRun(f"{record.run_id}, made by {said}, has settings that are gone: {', '.join(unknown)}")
         run = config.from_dict(record.config)
-        known = set(_leaves(config.to_dict(run)))
+        known = set(flat(config.to_dict(run)))
     except (KeyError, TypeError, AttributeError) as error:
         raise CannotRun(f"the configuration of {record.run_id} cannot be read: {error!r}") from error
     notes = []
-    added = sorted(known - set(_leaves(record.config)))
+    added = sorted(known - set(flat(record.config)))
     if added:
         notes.append(f"settings that the record does not know stand at their defaults: {', '.join(added)}")
     run = replace(run, results=str(out), launch=replace(run.launch, rerun="all"), tracker="none")
     for override in overrides:
         _override(run, override)
     return run, notes
-
-
-def _leaves(settings: dict[str, Any], prefix: str = "") -> list[str]:
-    found: list[str] = []
-    for key, value in settings.items():
-        found += _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else [prefix + key]
-    return found
 
 
 def _override(run: Run, text: str) -> None:

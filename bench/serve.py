@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bench.launch.progress import Progress
 from bench.records.find import expand, listing
-from bench.report.arguments import CONDITIONS, add_arguments, carry_out
+from bench.report.arguments import CONDITIONS, add_arguments, carry_out, command
 from bench.report.page.render import Origin, report
 from bench.report.selection import UsageError
 from bench.status import look
@@ -97,12 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "tunebench serve",
-        description=DESCRIPTION,
-        epilog=f"{EXAMPLES}\n{CONDITIONS}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command("serve", DESCRIPTION, f"{EXAMPLES}\n{CONDITIONS}")
     add_arguments(parser)
     parser.add_argument("--port", type=int, default=PORT, help=f"default: {PORT}; 0: any that is free")
     parser.add_argument("--open", action="store_true", help="show it in the browser")

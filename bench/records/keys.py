@@ -97,3 +97,11 @@ def _leaves(found: Any, prefix: str) -> Iterator[str]:
             yield from _leaves(item, f"{prefix}.{name}" if prefix else name)
     else:
         yield prefix
+
+
+def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings by dotted key; a group without any has none."""
+    found: dict[str, Any] = {}
+    for key, item in settings.items():
+        found |= flat(item, f"{prefix}{key}.") if isinstance(item, dict) else {prefix + key: item}
+    return found

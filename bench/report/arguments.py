@@ -32,6 +32,25 @@ class Request:
     damaged: list[str]
 
 
+def command(name: str, description: str, epilog: str) -> argparse.ArgumentParser:
+    """The parser of `tunebench NAME`; the texts of its help keep their lines."""
+    raw = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(f"tunebench {name}", description=description, epilog=epilog, formatter_class=raw)
+
+
+def write_out(path: Path, text: str) -> None:
+    """Write what a command made; the folder is made if need be.
+
+    Raises:
+        UsageError: that is not possible.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add them to a command's own."""
     add = parser.add_argument

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.records.find import Listing
 from bench.records.store import without_collections
-from bench.report.arguments import CONDITIONS, add_arguments, carry_out
+from bench.report.arguments import CONDITIONS, add_arguments, carry_out, command, write_out
 from bench.report.formats import FORMATS
 from bench.report.remember import Remembered
 from bench.report.selection import UsageError, locate
@@ -51,12 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "tunebench table",
-        description=DESCRIPTION,
-        epilog=f"{EXAMPLES}\n{CONDITIONS}{FASTEST}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command("table", DESCRIPTION, f"{EXAMPLES}\n{CONDITIONS}{FASTEST}")
     add_arguments(parser)
     add = parser.add_argument
     add("--format", choices=["terminal", *FORMATS], help="default: by the ending of --out, else terminal")
@@ -118,9 +113,5 @@ def _deliver(text: str, out: Path | None) -> None:
     if out is None:
         _print(text)
         return
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write {out}: {error.strerror}") from error
+    write_out(out, text)
     print(f"wrote {out}", file=sys.stderr)

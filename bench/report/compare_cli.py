@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bench.records.named import RESULTS, named
 from bench.records.schema import Record
+from bench.report.arguments import command
 from bench.report.compare import Comparison, compare, listed
 from bench.report.compare_formats import FORMATS, show
 from bench.report.terminal import make_console
@@ -41,12 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "tunebench compare",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command("compare", DESCRIPTION, EXAMPLES)
     parser.add_argument("first", metavar="A", help="a run, or a folder or pattern with several")
     parser.add_argument("second", metavar="B", help="what it is compared with")
     parser.add_argument(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from bench.records.keys import flat
 from bench.report import imported
 from bench.report.facts import MIXABLE
 from bench.report.visible import visible
@@ -36,13 +37,13 @@ def label(groups: Sequence["Group"], mix: Sequence[str] = ()) -> dict[str, list[
 
 def _settings(groups: Sequence["Group"], marks: Sequence[list[str]]) -> list[list[str]]:
     """For each group the settings that tell it from others with the same marks."""
-    flat: dict[int, dict[str, Any]] = {}  # by the identity of the settings, which runs share
+    seen: dict[int, dict[str, Any]] = {}  # by the identity of the settings, which runs share
 
     def known(group: "Group", part: str) -> dict[str, Any]:
         found = group.records[0].config.get(part)
-        if id(found) not in flat:
-            flat[id(found)] = _flat({part: found})
-        return flat[id(found)]
+        if id(found) not in seen:
+            seen[id(found)] = flat({part: found})
+        return seen[id(found)]
 
     settings = [known(group, "method") | known(group, "train") for group in groups]
     everywhere = _differing([each for each, group in zip(settings, groups, strict=True) if not group.base], "train.")
@@ -61,7 +62,7 @@ def _settings(groups: Sequence["Group"], marks: Sequence[list[str]]) -> list[lis
 
 def _mixture(groups: Sequence["Group"], name: str) -> list[str]:
     """For each group what it is, of that which `name` in --mix stands for, as far as the groups differ in it."""
-    settings = [_flat({fact: group.facts[fact] for fact in MIXABLE[name]}) for group in groups]
+    settings = [flat({fact: group.facts[fact] for fact in MIXABLE[name]}) for group in groups]
     if name == "source":
         return [each["source"] or "own runs" for each in settings]
     trained = [each for each, group in zip(settings, groups, strict=True) if not (group.base and name == "budget")]
@@ -70,13 +71,6 @@ def _mixture(groups: Sequence["Group"], name: str) -> list[str]:
         keys = [whole]
     titles = {key: name if key == whole else key.removeprefix("libraries.") for key in keys}
     return [", ".join(f"{titles[key]}={_shown(each[key])}" for key in keys if key in each) for each in settings]
-
-
-def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in settings.items():
-        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return found
 
 
 def _differing(settings: list[dict[str, Any]], prefix: str) -> list[str]:

@@ -6,7 +6,7 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.report.arguments import CONDITIONS, add_arguments, carry_out
+from bench.report.arguments import CONDITIONS, add_arguments, carry_out, command, write_out
 from bench.report.page import figures
 from bench.report.page.render import Origin, report
 from bench.report.selection import UsageError
@@ -31,7 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for error in request.damaged:
             print(f"tunebench report: left out: {error}", file=sys.stderr)
         text = report(request.table, Origin(request.roots, request.damaged))
-        _write(options, text)
+        write_out(options.out, text)
+        print(f"wrote {options.out} ({len(text.encode()) / 2**20:.1f} MiB)", file=sys.stderr)
         if options.figures:
             _figures(request.table, options.figures)
     except ValueError as error:
@@ -43,26 +44,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "tunebench report",
-        description=DESCRIPTION,
-        epilog=f"{EXAMPLES}\n{CONDITIONS}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command("report", DESCRIPTION, f"{EXAMPLES}\n{CONDITIONS}")
     add_arguments(parser)
     parser.add_argument("--out", type=Path, default=OUT, metavar="FILE", help=f"where to write it (default: {OUT})")
     parser.add_argument("--figures", type=Path, metavar="DIR", help="write each plot as SVG and PNG into this folder")
     parser.add_argument("--open", action="store_true", help="show it in the browser")
     return parser
-
-
-def _write(options: argparse.Namespace, text: str) -> None:
-    try:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write {options.out}: {error.strerror}") from error
-    print(f"wrote {options.out} ({len(text.encode()) / 2**20:.1f} MiB)", file=sys.stderr)
 
 
 def _figures(table: Table, folder: Path) -> None:

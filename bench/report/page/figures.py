@@ -47,7 +47,7 @@ def plots(section: SectionTable) -> Iterator[tuple[str, charts.Spec]]:
         yield "pareto", _named(charts.filled("pareto", rows, drawn, _title(cost), _title(main), **wide), section)
     curves = {row.label: found for row in section.rows if not row.group.base and (found := curve(row.group))}
     if curves:
-        rows = [point for label, found in curves.items() for point in loss_rows(label, found, "steps")]
+        rows = [point for label, found in curves.items() for point in loss_rows(label, found)]
         half = round(max(len(found["steps"]) for found in curves.values()) * charts.SMOOTHED)
         yield "loss", _named(charts.filled("loss", rows, drawn, "steps", "training loss (nats)", half=half), section)
     if rows := memory_rows(section):

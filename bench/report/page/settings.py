@@ -49,9 +49,9 @@ def coordinates(row: Row, column: Column) -> tuple[float, float, float] | None:
     return cell.value * column.scale, low * column.scale, high * column.scale
 
 
-def loss_rows(label: str, curve: curves.Curve, over: str) -> list[dict[str, Any]]:
-    """The rows of a loss curve over `steps`, `tokens` or `seconds`: see `charts.loss`."""
-    columns = zip(curve[over], curve["mean"], curve["low"], curve["high"], strict=True)
+def loss_rows(label: str, curve: curves.Curve) -> list[dict[str, Any]]:
+    """The rows of a loss curve over steps: see `charts.loss`."""
+    columns = zip(curve["steps"], curve["mean"], curve["low"], curve["high"], strict=True)
     return [{"label": label, "x": x, "mean": mean, "low": low, "high": high} for x, mean, low, high in columns]
 
 
