@@ -17,6 +17,7 @@ import os
 import pickle
 import zlib
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def share(records: Iterable[schema.Record]) -> None:
         for name in ("environment", "data", "parameters"):
             part = getattr(record, name)
             if part is not None:
-                setattr(record, name, parts.setdefault((name, marshal.dumps(vars(part), BY_VALUE)), part))
+                setattr(record, name, parts.setdefault((name, marshal.dumps(asdict(part), BY_VALUE)), part))
 
 
 class _Unpickler(pickle.Unpickler):

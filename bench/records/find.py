@@ -34,9 +34,9 @@ def listing(roots: Iterable[Path]) -> Listing:
     """Every record.json below `roots`; see `bench.records.store.scan`."""
     made, seen = Listing(), set[str]()
     for root in [path for given in roots for path in expand(given)]:
+        below = len(root) + len(os.sep) + len(RECORD)
         for path in files(root, seen, made.unreadable):
-            run = os.path.dirname(path)
-            folder = root if len(run) > len(root) else os.path.dirname(run)
+            folder = root if len(path) > below else os.path.dirname(os.path.dirname(path))
             made.files.setdefault(folder, {})[path] = signature(path)
     return made
 

@@ -91,7 +91,7 @@ def _leaves(found: Any, prefix: str) -> Iterator[str]:
     if isinstance(found, list):
         found = {getattr(item, "name", ""): item for item in found if is_dataclass(item)} or ""
     if is_dataclass(found) and not isinstance(found, Metric):
-        found = vars(found)
+        found = {each.name: getattr(found, each.name) for each in fields(found)}
     if isinstance(found, dict):
         for name, item in found.items():
             yield from _leaves(item, f"{prefix}.{name}" if prefix else name)

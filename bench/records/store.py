@@ -135,7 +135,8 @@ def read_listing(files: Listing) -> tuple[dict[Path, Record], list[DamagedRecord
     with without_collections():
         for folder, signatures in files.files.items():
             _read_all(folder, signatures, files.time_ns, found, damaged)
-        return {Path(os.path.dirname(path)): found[path] for path in _ordered(found)}, damaged
+        paths = _ordered(found) if len(files.files) > 1 else found  # those of one folder are in order
+        return {Path(os.path.dirname(path)): found[path] for path in paths}, damaged
 
 
 def load(roots: Iterable[Path]) -> tuple[list[Record], list[DamagedRecord]]:

@@ -8,7 +8,7 @@ from bench.report.statistics import Interval
 TIED, DISTURBED, FALLBACK = "≈", "†", "ᵛ"
 
 
-@dataclass
+@dataclass(slots=True)
 class Cell:
     """One value of a row; `value` is None where nothing was measured."""
 

@@ -55,10 +55,11 @@ def _rivals(rows: Sequence[Row], column: Column) -> list[Row]:
     there = []
     for row in rows:
         value = row.cells[column.key].value
-        if row.seeds and value is not None and math.isfinite(value) and (column.quality or not row.group.base):
+        if value is not None and row.seeds and math.isfinite(value) and (column.quality or not row.group.base):
             there.append(row)
-    on_test = [row for row in there if not row.cells[column.key].fallback]
-    return on_test or there
+    if column.fallback is None:
+        return there
+    return [row for row in there if not row.cells[column.key].fallback] or there
 
 
 def _value(row: Row, column: Column) -> float:

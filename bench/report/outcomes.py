@@ -5,6 +5,7 @@ another run, a torn one or a differently weighted mean never decides anything.
 """
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 VERSION = 2  # of the methods behind every figure that is remembered
 TOLERANCE = 1e-4  # between a record's value and the mean of its outcomes
+SEED = operator.attrgetter("record.seed")
 Examples = tuple[tuple[str, ...], Any]  # ids, and an array of what each example gave
 Sides = tuple[list[Stored], list[Stored]]
 
@@ -235,7 +237,7 @@ def _intervals(samples: "Sequence[Array | None]") -> list[Figures]:
 def _paired(sides: Sides) -> bool:
     """Whether run i of the first side belongs to run i of the second: same seeds, or one run each whatever theirs."""
     first, second = sides
-    return len(first) == len(second) == 1 or [r.record.seed for r in first] == [r.record.seed for r in second]
+    return len(first) == len(second) == 1 or list(map(SEED, first)) == list(map(SEED, second))
 
 
 def _testable(sides: Sides) -> bool:
@@ -258,9 +260,9 @@ def _without_examples(sides: Sides, column: Column) -> float | None:
 
 def _gaps(sides: Sides, column: Column) -> list[float]:
     """The difference of the column's values between the runs of each pair that both have one."""
-    differences = []
-    for first, second in zip(*sides, strict=True):
-        one, two = column.value(first.record), column.value(second.record)
-        if one is not None and two is not None:
-            differences.append(one - two)
-    return differences
+    read = column.value
+    return [
+        one - two
+        for first, second in zip(*sides, strict=True)
+        if (one := read(first.record)) is not None and (two := read(second.record)) is not None
+    ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from bench.records.schema import Record
 from bench.report.cells import Cell
-from bench.report.columns import Column, Value
+from bench.report.columns import Column
 from bench.report.sections import Group
 from bench.report.statistics import mean, mean_interval
 
@@ -35,29 +35,24 @@ class Row:
 def make_row(group: Group, columns: Iterable[Column]) -> Row:
     """The row of `group`, its cells with their values and their intervals over seeds."""
     records = [run.record for run in group.measured]  # read once: a property that makes a list
-    cells = {column.key: _cell(records, column) for column in columns}
+    disturbed = any(r.training is not None and (r.training.foreign_cpu_cores or 0) > DISTURBED_CORES for r in records)
+    cells = {column.key: _cell(records, column, disturbed) for column in columns}
     return Row(group, cells, group.label, len(group.ok), group.status, group.reason)
 
 
-def _cell(records: Sequence[Record], column: Column) -> Cell:
-    values = _values(records, column.value)
+def _cell(records: Sequence[Record], column: Column, disturbed: bool) -> Cell:
+    read = column.value
+    values = [value for record in records if (value := read(record)) is not None]
     cell = Cell(column)
     if column.words is not None:
         cell.words = ", ".join(dict.fromkeys(text for text in map(column.words, records) if text))
-    if not values and column.fallback is not None:
-        values = _values(records, column.fallback)
+    if not values and (instead := column.fallback) is not None:
+        values = [value for record in records if (value := instead(record)) is not None]
         cell.fallback = bool(values)
     if not values:
         return cell
     cell.value = mean(values)
     if not column.exact:
         cell.interval = mean_interval(values)
-    if column.kind in ("throughput", "timing"):
-        cell.disturbed = any(
-            r.training is not None and (r.training.foreign_cpu_cores or 0) > DISTURBED_CORES for r in records
-        )
+    cell.disturbed = disturbed and column.kind in ("throughput", "timing")
     return cell
-
-
-def _values(records: Iterable[Record], read: Value) -> list[float]:
-    return [value for value in map(read, records) if value is not None]

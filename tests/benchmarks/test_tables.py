@@ -37,7 +37,9 @@ class Store(NamedTuple):
 
 def _store(runs: int, folder: Path) -> Store:
     make_store(folder / "runs", runs)
-    made = Store(folder / "runs", {**os.environ, "TUNEBENCH_CACHE": str(folder / "cache")})
+    environment = {**os.environ, "TUNEBENCH_CACHE": str(folder / "cache")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed command is not compiled at every start
+    made = Store(folder / "runs", environment)
     made.table("--by", "model")  # the first time, with another question than any that is measured
     return made
 

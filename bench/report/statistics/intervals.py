@@ -46,8 +46,8 @@ def standard_error(values: Sequence[float]) -> tuple[float, float] | None:
     average = sum(values) / n
     if not math.isfinite(average):
         return None
-    error = math.hypot(*[value - average for value in values]) / math.sqrt(n * (n - 1))  # squares might overflow
-    return None if error <= ROUNDING * max(map(abs, values)) else (average, error)
+    error = math.dist(values, [average] * n) / math.sqrt(n * (n - 1))  # squares might overflow
+    return None if error <= ROUNDING * max(max(values), -min(values)) else (average, error)
 
 
 def mean(values: Sequence[float]) -> float:
