@@ -1,0 +1,72 @@
+"""From a trace and a card to what the device will hold, and whether that fits."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from bench.advise.trace import Trace
+
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A prediction with the interval in which 95 of 100 measured values should lie; bytes or seconds."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Verdict(StrEnum):
+    """Whether a run fits on a card."""
+
+    FITS = "fits"  # the upper bound is within the card's memory
+    TIGHT = "tight"  # the prediction is, its upper bound is not
+    DOES_NOT_FIT = "does not fit"
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Peak memory of a run on a device; bytes."""
+
+    allocated: Estimate
+    reserved: Estimate
+    device: Estimate  # reserved, and the context of the process on the card
+    breakdown: dict[str, int]  # of `device`: the trace's categories, fragmentation and context
+    peak_operation: str
+    evidence: str = "traced"  # or "closed form"
+
+    def verdict(self, usable_bytes: float) -> Verdict:
+        """Whether it fits into `usable_bytes`."""
+        if self.device.high <= usable_bytes:
+            return Verdict.FITS
+        return Verdict.TIGHT if self.device.value <= usable_bytes else Verdict.DOES_NOT_FIT
+
+
+# Of a trace's figures, from the measured runs that `tunebench advise --validate` compares: relative errors.
+BELOW, ABOVE = 0.05, 0.03
+
+
+def estimate(trace: Trace, context_bytes: int, context_spread: float = 0.25, evidence: str = "traced") -> Memory:
+    """What a device will hold.
+
+    Args:
+        trace: of the run.
+        context_bytes: what CUDA itself takes on the card for a process, beside torch's allocator.
+        context_spread: relative uncertainty of that.
+        evidence: `traced` or `closed form`.
+    """
+    allocated, reserved = _around(trace.allocated_bytes), _around(trace.reserved_bytes)
+    spread = context_spread * context_bytes
+    device = Estimate(
+        reserved.value + context_bytes,
+        reserved.low + context_bytes - spread,
+        reserved.high + context_bytes + spread,
+    )
+    fragmentation = trace.reserved_bytes - trace.allocated_bytes
+    parts = {**trace.breakdown, "fragmentation": fragmentation, "context": context_bytes}
+    return Memory(allocated, reserved, device, parts, trace.peak_operation, evidence)
+
+
+def _around(value: float) -> Estimate:
+    return Estimate(value, value * (1 - BELOW), value * (1 + ABOVE))
