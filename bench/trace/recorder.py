@@ -67,7 +67,7 @@ class Recorder(TorchDispatchMode):
             self.note(tensor, func)
         if workspace:
             self.events.append(-scratch)
-        if self.counting:
+        if self.counting and func.namespace != "prim":
             self._count(func, args, kwargs, out)
         return out
 
@@ -126,7 +126,7 @@ class Recorder(TorchDispatchMode):
     def _count(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
         self.dispatches[self.counting] = self.dispatches.get(self.counting, 0) + 1
         name = func.__name__.partition(".")[0]
-        if func.is_view or name in IDLE or func.namespace == "prim":
+        if func.is_view or name in IDLE:
             return
         given, made = list(tensors((args, kwargs))), list(tensors(out))
         first = next((t for t in (*given, *made) if t.is_floating_point()), None)
