@@ -54,7 +54,8 @@ def _step(model: Any, optimizer: Any, marks: Marks, step: int, rows: int, length
     mask = torch.ones_like(ids)
     mask[1:, -1] = 0
     optimizer.zero_grad()
-    model(input_ids=ids, attention_mask=mask, labels=ids, num_items_in_batch=rows * length).loss.backward()
+    outputs = model(input_ids=ids, attention_mask=mask, labels=ids, num_items_in_batch=rows * length)
+    outputs.loss.backward()  # that loop, too, holds the logits until the step is done
     nn.utils.clip_grad_norm_(model.parameters(), MAX_GRAD_NORM)
     marks.differentiated(model)
     optimizer.step()
