@@ -15,7 +15,8 @@ from bench.models.locate import resolve
 from bench.paths import conf_dir
 
 LAUNCHERS = sorted(conf_dir().glob("hydra/launcher/*.yaml"))
-FILES = sorted({*conf_dir().glob("*/**/*.yaml")} - {*LAUNCHERS})
+CARDS = {*conf_dir().glob("card/*.yaml")}  # facts for the advisor, no choice of a run
+FILES = sorted({*conf_dir().glob("*/**/*.yaml")} - {*LAUNCHERS} - CARDS)
 
 
 def _name(file: Path) -> str:

@@ -29,6 +29,10 @@ LAYERS: dict[str, tuple[set[str], set[str] | None]] = {
     "bench.config": ({"bench.method"}, set()),
     "bench.imports": ({"bench.records"}, set()),
     "bench.report": ({"bench.records", "bench.paths"}, {"rich", "jinja2", "numpy", "vl_convert"}),
+    "bench.advise": (
+        _BASIS | {"bench.launch", "bench.measure"},
+        {"rich", "numpy", "yaml", "platformdirs", "psutil"},
+    ),
     "bench.data": (_BASIS, None),
     "bench.models": (_BASIS | {"bench.data"}, None),
     "bench.measure": (_BASIS, None),
