@@ -26,9 +26,9 @@ def main(kind: str, arguments: Sequence[str] = ()) -> int:
         print(USAGE.format(kind=kind, options=" [--matrix]" * (kind == "models"), use=USES[kind]), end="")
         print(MATRIX * (kind == "models"), end="")
         if kind == "hardware":
-            from bench.advise.cards import own_folder
+            from bench.advise.cards import SHIPPED, own_folder
 
-            print(CARDS.format(shipped=conf_dir() / "card", own=own_folder()), end="")
+            print(CARDS.format(shipped=SHIPPED, own=own_folder()), end="")
         return 0
     if list(arguments) == ["--matrix"] and kind == "models":
         from bench.models.matrix import main as matrix

@@ -15,8 +15,7 @@ from bench.models.locate import resolve
 from bench.paths import conf_dir
 
 LAUNCHERS = sorted(conf_dir().glob("hydra/launcher/*.yaml"))
-CARDS = {*conf_dir().glob("card/*.yaml")}  # facts for the advisor, no choice of a run
-FILES = sorted({*conf_dir().glob("*/**/*.yaml")} - {*LAUNCHERS} - CARDS)
+FILES = sorted({*conf_dir().glob("*/**/*.yaml")} - {*LAUNCHERS})
 
 
 def _name(file: Path) -> str:

@@ -94,7 +94,7 @@ class Card:
 
 
 def card_from(facts: dict[str, Any], name: str) -> Card:
-    """The card that `facts` describe, with the keys and units of a file in `conf/card`.
+    """The card that `facts` describe, with the keys and units of a file of a card.
 
     Raises:
         ValueError: a key is missing, unknown, or its value is not possible.

@@ -1,9 +1,9 @@
 """The cards: what a device can hold and how fast it is, from a table of files, from the user or from the device itself.
 
-A card is a file of facts in `conf/card`. That is no group of a run's settings as `conf/hardware` is: a run chooses a
-device, and nobody can choose how fast that is. Files of the user's own, in the folder `cards` of the user's data
-folder, come first; `tunebench calibrate` writes one there. A card that is in neither place has no facts here, and none
-are made up.
+A card is a file in the folder `facts` beside this module. It is not in `conf`, where every folder is a group of a run's
+settings that `tunebench run` lists and overrides: a run chooses a device, and nobody can choose how fast that is. Files
+of the user's own, in the folder `cards` of the user's data folder, come first; `tunebench calibrate` writes one there.
+A card that is in neither place has no facts here, and none are made up.
 """
 
 import os
@@ -14,8 +14,8 @@ from pathlib import Path
 
 from bench.advise.card import Card, card_from
 from bench.method import did_you_mean
-from bench.paths import conf_dir
 
+SHIPPED = Path(__file__).parent / "facts"
 VARIABLE = "TUNEBENCH_DATA"
 SIMILAR = 0.12  # two sizes of memory that differ by less are one card's: drivers keep up to a tenth
 
@@ -49,9 +49,7 @@ def listed() -> list[Card]:
     Raises:
         ValueError: a file is no card.
     """
-    files = {
-        file.stem: file for folder in (conf_dir() / "card", own_folder()) for file in sorted(folder.glob("*.yaml"))
-    }
+    files = {file.stem: file for folder in (SHIPPED, own_folder()) for file in sorted(folder.glob("*.yaml"))}
     return [_read(files[name]) for name in sorted(files)]
 
 
