@@ -19,7 +19,7 @@ from bench.advise import cards
 from bench.advise.card import GIB, Card, card_from
 from bench.measure.environment import hardware_name, sees_cuda
 
-LIMIT_S = 170
+QUIET = 0.2  # cores that others may keep busy
 DEVICES = ("auto", "cuda", "mps", "cpu")
 ABOUT = {
     "facts": "the device",
@@ -32,8 +32,8 @@ ABOUT = {
     "optimizer": "the optimizer's step",
 }
 DESCRIPTION = """\
-Measure how fast the device at hand computes, moves memory and starts operations, in under three minutes. The result is a
-card that `tunebench advise` uses from then on. Nothing else should run on the machine meanwhile.
+Measure how fast the device at hand computes, moves memory and starts operations, in under three minutes. The result is
+a card that `tunebench advise` uses from then on. Nothing else should run on the machine meanwhile.
 """
 
 
@@ -60,6 +60,8 @@ def main(arguments: Sequence[str]) -> int:
         print(f"tunebench calibrate: {error}", file=sys.stderr)
         return 2
     print(_told(card))
+    if (found["busy"] or 0.0) > QUIET:
+        print(f"other programs kept {found['busy']:.1f} cores busy meanwhile: measure again when they have ended")
     print(f"written to {file}")
     return 0
 
@@ -83,7 +85,7 @@ def measure(device: str, progress: Callable[[str], None]) -> dict[str, Any]:
             else:
                 progress(event["probe"])
         errors = child.stderr.read() if child.stderr else ""
-    if child.returncode or len(found) < len(ABOUT):
+    if child.returncode or "busy" not in found:
         last = (errors.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
         raise CannotMeasure(f"{device} could not be measured: {last}")
     return found
@@ -112,7 +114,6 @@ def described(device: str, found: dict[str, Any], date: str) -> tuple[str, dict[
         "float32_tflops": _rounded((known.float32_flops if known else best32) / 1e12),
         "native_bfloat16": known.native_bfloat16 if known else bool(found["bfloat16"]),
         "unified_memory": device != "cuda",
-        "context_gib": round(found["context"] / GIB, 3),
         "calibrated": date,
         "constants": {
             "matmul": _rounded(min(1.0, statistics.median(half) / peak)),
@@ -123,6 +124,10 @@ def described(device: str, found: dict[str, Any], date: str) -> tuple[str, dict[
             "evidence": "calibrated",
         },
     }
+    if found["context"] is not None:
+        facts["context_gib"] = round(found["context"] / GIB, 3)
+    elif known:
+        facts["context_gib"] = known.context_bytes / GIB
     return name, facts
 
 
@@ -161,7 +166,8 @@ def _told(card: Card) -> str:
     return f"""{card.name}: {card.summary()}
   matrix products reach {constants.matmul:.0%} of the peak, memory {constants.bandwidth:.0%}, the optimizer's step \
 {constants.optimizer:.0%}
-  an operation takes the device {constants.kernel_s * 1e6:.1f} us at least, and the host {constants.host_s * 1e6:.1f} us"""
+  an operation takes the device at least {constants.kernel_s * 1e6:.1f} us and the host \
+{constants.host_s * 1e6:.1f} us"""
 
 
 def _write(file: Path, card: Card, facts: dict[str, Any]) -> None:

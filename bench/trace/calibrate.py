@@ -6,7 +6,6 @@ a trace, by the same recorder, so that what is measured here means what it means
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -14,10 +13,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from bench.advise.trace import Operation
+from bench.measure.clock import ForeignCpu
 from bench.trace.recorder import Recorder
 from bench.train.precision import compute_precision
 
@@ -47,7 +48,10 @@ class Probe:
             torch.mps.synchronize()
 
     def seconds(self, work: Callable[[], Any]) -> float:
-        """The median time of `work`, over as many repetitions as fit into the time of a probe, five at least."""
+        """The time of `work`: the tenth percentile of as many repetitions as fit into a probe's time, five at least.
+
+        What else the machine does only makes it longer, so the short ones tell more of the device than the middle.
+        """
         for _ in range(WARM_UP):
             work()
         times: list[float] = []
@@ -58,7 +62,7 @@ class Probe:
             work()
             self.settle()
             times.append(time.perf_counter() - began)
-        return statistics.median(times)
+        return float(np.percentile(times, 10))
 
     def random(self, *shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
         """A tensor of random numbers."""
@@ -144,30 +148,37 @@ def facts(device: str) -> dict[str, Any]:
     return {}
 
 
-def context_bytes() -> int:
-    """What the driver counts as used on the device beside torch's allocator: this process's context."""
+def context_bytes(before: int | None) -> int | None:
+    """What the driver counts as used on the device since `before`, beside torch's allocator: this process's context."""
     torch.mm(torch.ones(64, 64, device="cuda"), torch.ones(64, 64, device="cuda"))
     torch.cuda.synchronize()
-    return used_bytes() - torch.cuda.memory_reserved()
+    now = used_bytes()
+    return None if before is None or now is None else max(0, now - torch.cuda.memory_reserved() - before)
 
 
-def used_bytes() -> int:
-    """Bytes in use on the first visible GPU, by whatever process, as nvidia-smi counts them."""
+def used_bytes() -> int | None:
+    """Bytes in use on the first visible GPU, by whatever process; None where nvidia-smi does not tell."""
     visible = (os.environ.get("CUDA_VISIBLE_DEVICES") or "0").split(",")[0]
     query = ("nvidia-smi", f"--id={visible}", "--query-gpu=memory.used", "--format=csv,noheader,nounits")
-    return int(subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()[0]) * 2**20
+    try:
+        told = subprocess.run(query, capture_output=True, text=True, check=True, timeout=30).stdout.split()[0]
+        return int(told) * 2**20
+    except (OSError, subprocess.SubprocessError, IndexError, ValueError):
+        return None
 
 
 def main() -> None:
     """Carry out all probes."""
     device = sys.argv[1]
     torch.backends.cuda.matmul.allow_tf32 = False  # as in training
+    if not {"cuda": torch.cuda, "mps": torch.backends.mps, "cpu": torch.cpu}[device].is_available():
+        sys.exit("torch finds no such device here")
     before = used_bytes() if device == "cuda" else 0
     probe = Probe(device)
     half = compute_precision("auto", device) == "bfloat16" or device == "mps"
     probes: dict[str, Callable[[], Any]] = {
         "facts": lambda: facts(device),
-        "context": lambda: max(0, context_bytes() - before) if device == "cuda" else 0,
+        "context": lambda: context_bytes(before) if device == "cuda" else 0,
         "float32": lambda: probe.matmul(torch.float32),
         "bfloat16": lambda: probe.matmul(torch.bfloat16) if half else None,
         "memory": probe.memory,
@@ -175,11 +186,15 @@ def main() -> None:
         "host": probe.host,
         "optimizer": probe.optimizer,
     }
+    others = ForeignCpu()
+    others.start()
     for name, measure in probes.items():
         print(json.dumps({"probe": name}), flush=True)
         with torch.set_grad_enabled(name == "host"):
             found = measure()
         print(json.dumps({"probe": name, "found": found}), flush=True)
+    others.stop()
+    print(json.dumps({"probe": "busy", "found": others.cores()}), flush=True)
 
 
 if __name__ == "__main__":
