@@ -201,7 +201,7 @@ def test_they_are_listed_with_the_option_that_chooses_them(
 ):
     assert listing.main("hardware") == 0
     out = capsys.readouterr().out
-    assert "--gpu l40s                  L40S: 44.4 GiB of 48 GB, 864 GB/s, 362 TFLOP/s in 16 bits\n" in out
+    assert "--gpu=l40s                  L40S: 44.4 GiB of 48 GB, 864 GB/s, 362 TFLOP/s in 16 bits\n" in out
     assert listing.main("hardware", ["--help"]) == 0
     assert str(tmp_path / "cards") in capsys.readouterr().out
     own("broken", family="vulkan")
