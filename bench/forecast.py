@@ -15,13 +15,15 @@ from bench.advise.trace import Workload
 from bench.config import Run, to_dict
 from bench.data.tokens import IGNORED
 from bench.records.schema import PredictedBytes, Prediction
-from bench.train import ranks
+from bench.train import loop, ranks
 from bench.train.meter import Send
 
 MIB = 2**20
 
 
-def forecast(run: Run, rows: Dataset, micro_batch_size: int, device: str, precision: str, send: Send) -> Prediction:
+def forecast(
+    run: Run, rows: Dataset, micro_batch_size: int, device: str, precision: str, classes: int, send: Send
+) -> Prediction:
     """Predict a training, and say so.
 
     Args:
@@ -30,9 +32,10 @@ def forecast(run: Run, rows: Dataset, micro_batch_size: int, device: str, precis
         micro_batch_size: examples at once.
         device: `cpu`, `cuda` or `mps`.
         precision: of the computation, `float32` or `bfloat16`.
+        classes: of a classifier.
         send: takes progress events.
     """
-    batches = workload(rows, micro_batch_size)
+    batches = workload(rows, micro_batch_size, loop.precomputes_reference(run, rows), classes)
     if device not in DEVICES or ranks.world() > 1:
         why = f"there is no model of memory on {device}" if device not in DEVICES else "several processes train it"
         found = Prediction(vars(batches).copy(), reason=why)
@@ -52,7 +55,7 @@ def _words(reason: str | None, peak: PredictedBytes | None) -> str:
     return f"peak memory of training {value:,.0f} MiB, between {low:,.0f} and {high:,.0f}"
 
 
-def workload(rows: Dataset, micro_batch_size: int) -> Workload:
+def workload(rows: Dataset, micro_batch_size: int, reference: bool = True, classes: int = 2) -> Workload:
     """The batches that random draws of `micro_batch_size` of these rows make."""
     lengths, labels = _lengths(rows)
     mean = mean_longest(lengths, micro_batch_size)
@@ -62,6 +65,8 @@ def workload(rows: Dataset, micro_batch_size: int) -> Workload:
         longest_tokens=max(lengths),
         labelled=min(1.0, sum(labels) / len(labels) / mean),
         padded=micro_batch_size > 1 and len(set(lengths)) > 1,
+        reference=reference,
+        classes=classes,
     )
 
 

@@ -185,7 +185,9 @@ class Job:
         micro = self.attempt.micro_batch_size or loop.configured_micro_batch(run)
         if run.launch.predict and ranks.rank() == 0:
             with self.phase("predict"):
-                self.record.prediction = forecast(run, rows, micro, self.device, self.precision, self.send)
+                self.record.prediction = forecast(
+                    run, rows, micro, self.device, self.precision, len(data.choices), self.send
+                )
         if loop.precomputes_reference(run, rows):
             with self.phase("reference"):
                 rows = loop.with_reference(model, rows, tokenizer, run.measure.eval_batch_size)

@@ -61,5 +61,5 @@ def _imported(record: Record, longest: int) -> Question | None:
         labelled=1.0,
     )
     method = {"peft_config": record.config.get("peft_config")}
-    run = {"method": method, "model": record.config["model"], "loop": PEFT_LOOP, "train": settings}
+    run = {"method": method, "model": _model(record), "task": {"kind": "generation"}, "loop": PEFT_LOOP, "train": settings}
     return Question(run, workload, environment.device)

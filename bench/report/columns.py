@@ -188,7 +188,8 @@ COSTS = (
         "peak_reserved_bytes", "mem. reserved", _reserved, better=-1, kind="memory", shown=False, rank=1,
     ),
     Column(
-        "predicted_train_bytes", "mem. predicted", _predicted, better=-1, exact=True, kind="memory", shown=False, rank=9,
+        "predicted_train_bytes", "mem. predicted", _predicted, better=-1, exact=True, kind="memory", shown=False,
+        rank=9,
     ),
     Column(
         "prediction_error_percent", "error of it", _prediction_error, unit="%", digits="+.1f", shown=False, rank=9,

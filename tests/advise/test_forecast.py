@@ -1,6 +1,6 @@
 """Before a run trains: its batches from its rows, and a prediction in its record, log and view."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -78,7 +78,10 @@ def test_a_cpu_is_predicted_what_tensors_hold_and_a_gpu_what_the_allocator_does(
     assert (on_gpu.allocated_bytes.value, on_gpu.reserved_bytes.value) == (2000_000, 3000_000)
     assert on_gpu.device_bytes.value == 3000_500
     assert (on_gpu.evidence, on_gpu.reason, on_gpu.breakdown) == ("traced", None, TRACE.breakdown)
-    assert on_gpu.workload == {"rows": 2, "mean_tokens": 18, "longest_tokens": 20, "labelled": 0.5, "padded": True}
+    assert on_gpu.workload == {
+        "rows": 2, "mean_tokens": 18, "longest_tokens": 20, "labelled": 0.5, "padded": True,
+        "reference": True, "classes": 2,
+    }  # fmt: skip
 
 
 def test_what_cannot_be_predicted_has_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +101,7 @@ def test_what_cannot_be_predicted_has_a_reason(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_device_without_a_model_of_its_memory_is_not_asked_about(asked: list[Question]) -> None:
-    found = forecast(Run(get("lora")()), ROWS, 2, "mps", "float32", lambda event: None)
+    found = forecast(Run(get("lora")()), ROWS, 2, "mps", "float32", 2, lambda event: None)
     assert (found.reason, found.evidence, asked) == ("there is no model of memory on mps", None, [])
 
 
