@@ -6,6 +6,7 @@ its configuration says what was trained, and the one unknown, the longest batch,
 
 from typing import Any
 
+from bench.advise.sizes import architecture
 from bench.advise.trace import Question, Workload
 from bench.records.schema import Record
 
@@ -60,6 +61,15 @@ def _imported(record: Record, longest: int) -> Question | None:
         longest_tokens=longest,
         labelled=1.0,
     )
-    method = {"peft_config": record.config.get("peft_config")}
-    run = {"method": method, "model": _model(record), "task": {"kind": "generation"}, "loop": PEFT_LOOP, "train": settings}
+    model: dict[str, Any] = record.config["model"]
+    stated = architecture(model["path"])
+    if not stated:
+        return None
+    run = {
+        "method": {"peft_config": record.config.get("peft_config")},
+        "model": model | {"architecture": stated, "weights": "random"},
+        "task": {"kind": "generation"},
+        "train": settings,
+        "loop": PEFT_LOOP,
+    }
     return Question(run, workload, environment.device)
