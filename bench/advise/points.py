@@ -105,7 +105,7 @@ def _why_not(record: Record, predicted: Prediction | None) -> str:
 
 def _points(record: Record, predicted: Prediction, question: Question | None) -> list[Point]:
     facts = None if question is None else facts_of(record, question)
-    others = {name: facts and formula(facts) for name, formula in BASELINES.items()}
+    others = {} if facts is None else {name: formula(facts) for name, formula in BASELINES.items()}
     card = record.environment.hardware if record.environment else ""
     found = []
     for figure, (given, measured) in _figures(record, predicted).items():
@@ -124,14 +124,14 @@ def _figures(
     training, phase = record.training, record.phase("train")
     if record.source is not None:  # one phase, with the maximum over all that was done
         phase = record.phases[0] if record.phases else None
-    step = training and training.step_s.median if training and training.step_s else None
-    if step is None and record.source is not None and training is not None:
-        step = training.seconds / training.steps
+    if training is None or phase is None:
+        return {}
+    step = training.step_s.median if training.step_s else training.seconds / training.steps
     return {
-        "reserved": (predicted.reserved_bytes, phase and phase.peak_reserved_bytes),
-        "allocated": (predicted.allocated_bytes, phase and phase.peak_allocated_bytes),
-        "device": (predicted.device_bytes, phase and phase.peak_device_bytes),
-        "live": (predicted.live_bytes, phase and phase.peak_allocated_bytes),
+        "reserved": (predicted.reserved_bytes, phase.peak_reserved_bytes),
+        "allocated": (predicted.allocated_bytes, phase.peak_allocated_bytes),
+        "device": (predicted.device_bytes, phase.peak_device_bytes),
+        "live": (predicted.live_bytes, phase.peak_allocated_bytes),
         "step": (predicted.step_s, step),
     }
 
