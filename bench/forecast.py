@@ -9,12 +9,12 @@ from collections.abc import Sequence
 
 from datasets import Dataset
 
-from bench.advise.predict import predict
+from bench.advise.predict import card_of, predict
 from bench.advise.questions import DEVICES, question
 from bench.advise.trace import Workload
 from bench.config import Run, to_dict
 from bench.data.tokens import IGNORED
-from bench.records.schema import PredictedBytes, Prediction
+from bench.records.schema import Environment, PredictedBytes, Prediction
 from bench.train import loop, ranks
 from bench.train.meter import Send
 
@@ -22,7 +22,7 @@ MIB = 2**20
 
 
 def forecast(
-    run: Run, rows: Dataset, micro_batch_size: int, device: str, precision: str, classes: int, send: Send
+    run: Run, rows: Dataset, micro_batch_size: int, where: Environment, precision: str, classes: int, send: Send
 ) -> Prediction:
     """Predict a training, and say so.
 
@@ -30,17 +30,18 @@ def forecast(
         run: its configuration.
         rows: that it trains on, tokenised.
         micro_batch_size: examples at once.
-        device: `cpu`, `cuda` or `mps`.
+        where: it runs.
         precision: of the computation, `float32` or `bfloat16`.
         classes: of a classifier.
         send: takes progress events.
     """
     batches = workload(rows, micro_batch_size, loop.precomputes_reference(run, rows), classes)
+    device = where.device
     if device not in DEVICES or ranks.world() > 1:
         why = f"there is no model of memory on {device}" if device not in DEVICES else "several processes train it"
         found = Prediction(vars(batches).copy(), reason=why)
     else:
-        found = predict(question(to_dict(run), batches, device, precision))
+        found = predict(question(to_dict(run), batches, device, precision), card_of(where))
     peak = found.live_bytes if device == "cpu" else found.reserved_bytes
     print(f"prediction: {_words(found.reason, peak)}", flush=True)
     if peak is not None:

@@ -183,11 +183,10 @@ class Job:
         run = self.run
         rows = loop.rows(run, data.train, tokenizer, self.kind, data.choices)
         micro = self.attempt.micro_batch_size or loop.configured_micro_batch(run)
-        if run.launch.predict and ranks.rank() == 0:
+        where = self.record.environment
+        if run.launch.predict and ranks.rank() == 0 and where is not None:
             with self.phase("predict"):
-                self.record.prediction = forecast(
-                    run, rows, micro, self.device, self.precision, len(data.choices), self.send
-                )
+                self.record.prediction = forecast(run, rows, micro, where, self.precision, len(data.choices), self.send)
         if loop.precomputes_reference(run, rows):
             with self.phase("reference"):
                 rows = loop.with_reference(model, rows, tokenizer, run.measure.eval_batch_size)

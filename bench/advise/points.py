@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from bench.advise.baselines import BASELINES, Facts
-from bench.advise.predict import prediction
+from bench.advise.card import Card
+from bench.advise.predict import card_of, prediction
 from bench.advise.questions import PEFT_LONGEST, question_of
 from bench.advise.sizes import sizes
 from bench.advise.trace import NotTraceable, Question, Trace
@@ -61,10 +62,23 @@ class Point:
         return (self.predicted[OURS] or 0.0) / self.measured - 1
 
 
-def points(
-    records: Sequence[Record], tracer: Tracer, longest: int = PEFT_LONGEST, again: bool = False
-) -> tuple[list[Point], Counter[str]]:
-    """All points, and why how many runs gave none.
+@dataclass(frozen=True)
+class Compared:
+    """Predictions beside what was measured.
+
+    Attributes:
+        points: all of them.
+        left_out: why how many runs gave none.
+        traces: of the points that are a step's time and were predicted now, by their place: what it was told from.
+    """
+
+    points: list[Point]
+    left_out: Counter[str]
+    traces: dict[int, tuple[Trace, Card]]
+
+
+def compare(records: Sequence[Record], tracer: Tracer, longest: int = PEFT_LONGEST, again: bool = False) -> Compared:
+    """All points of `records`.
 
     Args:
         records: finished runs.
@@ -83,16 +97,20 @@ def points(
         for place, (record, question) in enumerate(zip(usable, asked, strict=True))
         if question is not None and (again or record.source is not None)
     }
-    answers = zip(fresh.items(), tracer(list(fresh.values())), strict=True)
-    made = {place: prediction(question, answer) for (place, question), answer in answers}
-    found = []
+    answers = dict(zip(fresh, tracer(list(fresh.values())), strict=True))
+    compared = Compared([], left_out, {})
     for place, record in enumerate(usable):
-        predicted = made.get(place, record.prediction)
+        card, answer, predicted = card_of(record.environment), answers.get(place), record.prediction
+        if answer is not None:
+            predicted = prediction(fresh[place], answer, card)
         of_record = [] if predicted is None else _points(record, predicted, asked[place])
-        found += of_record
+        if isinstance(answer, Trace) and card is not None:
+            steps = (len(compared.points) + i for i, point in enumerate(of_record) if point.figure == "step")
+            compared.traces.update(dict.fromkeys(steps, (answer, card)))
+        compared.points.extend(of_record)
         if not of_record:
             left_out[_why_not(record, predicted)] += 1
-    return found, left_out
+    return compared
 
 
 def _why_not(record: Record, predicted: Prediction | None) -> str:

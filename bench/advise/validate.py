@@ -3,8 +3,7 @@
 import argparse
 import json
 import sys
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.advise import errors, tracer
+from bench.advise import errors, refit, tracer
 from bench.advise.baselines import BASELINES
-from bench.advise.points import FIGURES, OURS, Point, points
+from bench.advise.points import FIGURES, OURS, Compared, Point, compare
 from bench.advise.questions import PEFT_LONGEST
 from bench.advise.trace import Question
 from bench.records.store import scan
@@ -44,11 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     found, damaged = scan(places)
     for error in damaged:
         print(f"tunebench advise --validate: left out: {error}", file=sys.stderr)
-    compared, left_out = points(list(found.values()), _trace, options.longest, options.again)
+    compared = compare(list(found.values()), _trace, options.longest, options.again)
     if options.json:
-        print(json.dumps(as_data(compared, left_out), indent=1))
+        print(json.dumps(as_data(compared), indent=1))
     else:
-        _show(compared, left_out, options)
+        _show(compared, options.longest)
     return 0
 
 
@@ -79,10 +78,10 @@ def _trace(questions: Sequence[Question]) -> list[Any]:
     return list(tracer.traces(questions, progress)) if questions else []
 
 
-def as_data(compared: Sequence[Point], left_out: Counter[str]) -> dict[str, Any]:
+def as_data(compared: Compared) -> dict[str, Any]:
     """All of it, ready for JSON; errors are shares."""
     figures = {}
-    for figure, part in _by_figure(compared).items():
+    for figure, part in _by_figure(compared.points).items():
         found = {name: errors.summary(part, name) for name in (OURS, *BASELINES)}
         figures[figure] = {
             "errors": {name: asdict(each) for name, each in found.items() if each is not None},
@@ -90,7 +89,13 @@ def as_data(compared: Sequence[Point], left_out: Counter[str]) -> dict[str, Any]
         }
         if figure != "step":
             figures[figure]["fit"] = asdict(errors.fit(part, figure != "live"))
-    return {"figures": figures, "points": [asdict(point) for point in compared], "left_out": dict(left_out)}
+    without = {key: errors.summary(refit.without_own(compared, key)) for key in BY}
+    return {
+        "figures": figures,
+        "step_fitted_without_own": {key: asdict(each) for key, each in without.items() if each is not None},
+        "points": [asdict(point) for point in compared.points],
+        "left_out": dict(compared.left_out),
+    }
 
 
 def _by_figure(compared: Sequence[Point]) -> dict[str, list[Point]]:
@@ -98,20 +103,24 @@ def _by_figure(compared: Sequence[Point]) -> dict[str, list[Point]]:
     return {figure: part for figure, part in parts.items() if part}
 
 
-def _show(compared: Sequence[Point], left_out: Counter[str], options: argparse.Namespace) -> None:
+def _show(compared: Compared, longest: int) -> None:
     console = Console()
-    for figure, part in _by_figure(compared).items():
+    for figure, part in _by_figure(compared.points).items():
         console.print(_errors(figure, part))
         if figure != "step":
             console.print(_fit(figure, part))
         for key in BY:
             if len({getattr(point, key) for point in part}) > 1:
-                console.print(_groups(key, part))
-    if not compared:
+                console.print(_summaries(f"{OURS} by {key}", key, errors.groups(part, key)))
+    without = {key: errors.summary(refit.without_own(compared, key)) for key in BY}
+    if any(without.values()):
+        title = f"{FIGURES['step']}: told by constants fitted to runs of other methods, models or cards"
+        console.print(_summaries(title, "other", without))
+    if not compared.points:
         console.print("no run has both a prediction and a measurement")
-    if any(point.figure in ("reserved", "step") for point in compared):
-        console.print(f"Imported runs: the longest batch is taken as {options.longest} tokens (--longest).")
-    for reason, count in left_out.most_common():
+    if any(point.figure in ("reserved", "step") for point in compared.points):
+        console.print(f"Imported runs: the longest batch is taken as {longest} tokens (--longest).")
+    for reason, count in compared.left_out.most_common():
         console.print(f"{count} runs left out: {reason}", highlight=False)
 
 
@@ -147,11 +156,12 @@ def _fit(figure: str, part: Sequence[Point]) -> Table:
     return table
 
 
-def _groups(key: str, part: Sequence[Point]) -> Table:
-    table = _table(f"{OURS} by {key}", key, "runs", "MAPE", "median", "p95", "bias", "under by > 2%")
-    for name, found in errors.groups(part, key).items():
-        shares = (f"{each:.1%}" for each in (found.mape, found.median, found.p95))
-        table.add_row(name, str(found.count), *shares, f"{found.bias:+.1%}", f"{found.under:.0%}")
+def _summaries(title: str, first: str, found: Mapping[str, errors.Summary | None]) -> Table:
+    table = _table(title, first, "runs", "MAPE", "median", "p95", "bias", "under by > 2%")
+    for name, each in found.items():
+        if each is not None:
+            shares = (f"{share:.1%}" for share in (each.mape, each.median, each.p95))
+            table.add_row(name, str(each.count), *shares, f"{each.bias:+.1%}", f"{each.under:.0%}")
     return table
 
 

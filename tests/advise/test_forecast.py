@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from datasets import Dataset
 
-from bench.advise import tracer
+from bench.advise import cards, tracer
 from bench.advise.memory import ABOVE, BELOW
 from bench.advise.predict import predict, prediction
 from bench.advise.questions import question, question_of
@@ -18,7 +18,7 @@ from bench.config import Budget, Launch, Measure, Model, Run, Task, Train, to_di
 from bench.forecast import forecast, mean_longest, workload
 from bench.method import get
 from bench.records import store
-from bench.records.schema import PredictedBytes, Status
+from bench.records.schema import Environment, PredictedBytes, Status
 from bench.worker import work
 
 IGNORED = -100
@@ -70,7 +70,7 @@ def test_a_cpu_is_predicted_what_tensors_hold_and_a_gpu_what_the_allocator_does(
     on_cpu = prediction(Question({}, batches, "cpu"), TRACE)
     assert on_cpu.live_bytes == PredictedBytes(1000_000, round(1e6 * (1 - BELOW)), round(1e6 * (1 + ABOVE)))
     assert (on_cpu.allocated_bytes, on_cpu.reserved_bytes, on_cpu.device_bytes) == (None, None, None)
-    on_gpu = prediction(Question({}, batches, "cuda"), TRACE, context_bytes=500)
+    on_gpu = prediction(Question({}, batches, "cuda"), TRACE, replace(cards.load("l40s"), context_bytes=500))
     assert on_gpu.live_bytes is None
     assert on_gpu.allocated_bytes is not None
     assert on_gpu.reserved_bytes is not None
@@ -101,7 +101,8 @@ def test_what_cannot_be_predicted_has_a_reason(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_device_without_a_model_of_its_memory_is_not_asked_about(asked: list[Question]) -> None:
-    found = forecast(Run(get("lora")()), ROWS, 2, "mps", "float32", 2, lambda event: None)
+    environment = Environment("mac", "mps", "Apple M3", None, None, None, None, None, "macOS", None, {})
+    found = forecast(Run(get("lora")()), ROWS, 2, environment, "float32", 2, lambda event: None)
     assert (found.reason, found.evidence, asked) == ("there is no model of memory on mps", None, [])
 
 

@@ -1,6 +1,7 @@
 """`tunebench advise --validate`: predictions beside measurements, from hand-made records and traces."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,10 +12,14 @@ import pytest
 
 from bench.advise import errors, tracer
 from bench.advise.baselines import Facts
+from bench.advise.card import DEFAULTS
 from bench.advise.errors import Fit, Summary
+from bench.advise.fitting import Measured, fit
 from bench.advise.memory import GIB, Verdict
-from bench.advise.points import OURS, Point, facts_of, points
+from bench.advise.points import OURS, Compared, Point, compare, facts_of
 from bench.advise.questions import PEFT_LOOP, question_of
+from bench.advise.refit import without_own
+from bench.advise.speed import estimate
 from bench.advise.trace import NotTraceable, Question, Trace, Workload
 from bench.advise.validate import main
 from bench.config import Run, to_dict
@@ -33,6 +38,7 @@ from bench.records.schema import (
     Status,
     Training,
 )
+from tests.advise.published import FULL, measured
 
 IMPORTED = Path(__file__).parents[1] / "imports" / "peft_method_comparison"
 PUBLISHED = Path(__file__).parent / "published.json"
@@ -78,7 +84,8 @@ def point(measured: float, predicted: float | None, spread: float = 0.0, **other
 
 
 def test_a_run_gives_a_point_for_each_figure_that_it_predicted_and_measured() -> None:
-    found, left_out = points([make_record(), make_record(device="cuda")], none)
+    compared = compare([make_record(), make_record(device="cuda")], none)
+    found, left_out = compared.points, compared.left_out
     assert not left_out
     assert [(p.figure, p.measured, p.predicted[OURS], p.low, p.high) for p in found] == [
         ("live", 1000, 1100, 950, 1150),
@@ -98,7 +105,8 @@ def test_what_gives_no_point_is_counted() -> None:
     refused.prediction = Prediction(asdict(BATCHES), reason="its shapes depend on data")
     crashed.status = Status.CRASHED
     base.method, base.training = "base", None
-    found, left_out = points([silent, refused, crashed, base], none)
+    compared = compare([silent, refused, crashed, base], none)
+    found, left_out = compared.points, compared.left_out
     assert found == []
     assert left_out == {
         "made without a prediction": 1, "not predicted: its shapes depend on data": 1, "did not end well": 1,
@@ -112,7 +120,7 @@ def test_own_runs_can_be_predicted_anew() -> None:
         asked.extend(questions)
         return [TRACE for _ in questions]
 
-    found, _ = points([make_record(device="cuda")], traced, again=True)
+    found = compare([make_record(device="cuda")], traced, again=True).points
     assert [question.workload for question in asked] == [BATCHES]
     assert asked[0].run["train"]["precision"] == "float32"
     assert {p.figure: p.predicted[OURS] for p in found} == {
@@ -132,13 +140,14 @@ def test_an_imported_run_is_asked_about_by_its_configuration() -> None:
     record.config["model"]["path"] = "nobody/knows-it"
     assert question_of(record) is None
 
-    found, left_out = points([record], none)
+    compared = compare([record], none)
+    found, left_out = compared.points, compared.left_out
     assert (found, left_out) == ([], {"imported, and too little is known of their training": 1})
 
 
 def test_an_imported_run_is_compared_by_what_was_reserved_and_its_mean_step() -> None:
     record = read(IMPORTED / "full-finetuning--llama-3.2-3B-lr_0.00001.json", None).record
-    found, _ = points([record], lambda questions: [TRACE for _ in questions])
+    found = compare([record], lambda questions: [TRACE for _ in questions]).points
     [memory] = [p for p in found if p.figure != "step"]
     assert memory.figure == "reserved"
     assert memory.measured == record.phases[0].peak_reserved_bytes
@@ -259,3 +268,31 @@ def test_without_results_the_command_says_so(
     assert "there are no results here" in capsys.readouterr().err
     assert main([str(tmp_path)]) == 0
     assert "no run has both a prediction and a measurement" in capsys.readouterr().out
+
+
+def test_step_times_told_by_constants_that_never_saw_the_method() -> None:
+    """Ten published runs, with real traces of their steps."""
+    rows = measured()
+    found = [
+        Point(name, name.partition("/")[0], "m", "l40s", "step", each.step_seconds, {OURS: 0.0}, 0.0, 0.0)
+        for name, each in rows.items()
+    ]
+    traces = {at: (each.trace, each.card) for at, each in enumerate(rows.values())}
+    compared = Compared(found, Counter(), traces)
+    told = errors.summary(without_own(compared, "method"))
+    assert told is not None
+    assert told.count == 10
+    assert 0 < told.mape < 0.1
+    assert without_own(compared, "card") == without_own(compared, "model") == []  # there is one of each
+
+
+def test_constants_are_fitted_to_the_others_alone() -> None:
+    rows = measured()
+    card, other = rows[FULL].card, replace(rows[FULL].card, name="other")
+    slow = [Point(n, "m", "m", c, "step", t, {OURS: 0.0}, 0.0, 0.0) for n, c, t in (("a", "x", 0.3), ("b", "y", 9.0))]
+    compared = Compared(slow, Counter(), {0: (rows[FULL].trace, card), 1: (rows[FULL].trace, other)})
+    first, second = without_own(compared, "card")
+    assert first.predicted[OURS] == pytest.approx(
+        estimate(rows[FULL].trace, card, fit([Measured(rows[FULL].trace, 9.0, other)], DEFAULTS["cuda"])).step.value
+    )
+    assert (first.predicted[OURS] or 0) > (second.predicted[OURS] or 0)
