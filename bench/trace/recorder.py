@@ -67,7 +67,7 @@ class Recorder(TorchDispatchMode):
             self.note(tensor, func)
         if workspace:
             self.events.append(-scratch)
-        if self.counting:
+        if self.counting and func.namespace != "prim":
             self._count(func, args, kwargs, out)
         return out
 
