@@ -71,7 +71,8 @@ def terms(question: Question) -> Terms | None:
     linear, embedded, inner = weights(facts, hidden, layers, vocabulary)
     workload = question.workload
     tokens = workload.rows * workload.longest_tokens * (2 if method.objective == "dpo" else 1)
-    labels = tokens * (1.0 if question.run["train"].get("loss") == "full" else workload.labelled)
+    loss = question.run["train"].get("loss")
+    labels = tokens * (1.0 if loss == "full" else workload.labelled)
     again = bool(question.run["train"].get("gradient_checkpointing", False))
     return Terms(
         "recomputed" if again else "kept",
