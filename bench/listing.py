@@ -12,6 +12,11 @@ usage: tunebench {kind}{options}
 
 What there is to choose from, one a line, with the override that chooses it: tunebench run {use}=NAME
 """
+CARDS = """
+Then the cards that `tunebench advise --gpu NAME` knows, whose facts are estimates until `tunebench calibrate` has
+measured the one at hand. To add one, put a file NAME.yaml with the keys of those in {shipped}
+into {own}
+"""
 MATRIX = "\n  --matrix  which method runs on which family of base models, and why not on the others\n"
 
 
@@ -20,6 +25,10 @@ def main(kind: str, arguments: Sequence[str] = ()) -> int:
     if {"-h", "--help"} & set(arguments):
         print(USAGE.format(kind=kind, options=" [--matrix]" * (kind == "models"), use=USES[kind]), end="")
         print(MATRIX * (kind == "models"), end="")
+        if kind == "hardware":
+            from bench.advise.cards import SHIPPED, own_folder
+
+            print(CARDS.format(shipped=SHIPPED, own=own_folder()), end="")
         return 0
     if list(arguments) == ["--matrix"] and kind == "models":
         from bench.models.matrix import main as matrix
@@ -32,6 +41,20 @@ def main(kind: str, arguments: Sequence[str] = ()) -> int:
     width = max(len(name) for name, _ in rows)
     for name, text in rows:
         print(f"{USES[kind]}={name:<{width}}  {text}")
+    return _cards() if kind == "hardware" else 0
+
+
+def _cards() -> int:
+    from bench.advise import cards
+
+    try:
+        found = cards.listed()
+    except ValueError as error:  # a file of the user's own
+        print(error, file=sys.stderr)
+        return 2
+    width = max(len(card.name) for card in found)
+    for card in found:
+        print(f"--gpu {card.name:<{width}}  {card.summary()}")
     return 0
 
 

@@ -28,7 +28,6 @@ LAYERS: dict[str, tuple[set[str], set[str] | None]] = {
     "bench.method": ({"methods"}, set()),
     "bench.config": ({"bench.method"}, set()),
     "bench.imports": ({"bench.records"}, set()),
-    "bench.advise": (_BASIS, {"rich", "yaml", "platformdirs", "numpy"}),
     "bench.report": ({"bench.records", "bench.paths"}, {"rich", "jinja2", "numpy", "vl_convert"}),
     "bench.advise": (
         _BASIS | {"bench.launch", "bench.measure", "bench.models", "bench.report"},
