@@ -124,7 +124,7 @@ def question(candidate: Candidate, request: Request, rows: int, card: "Card", se
         run.task = replace(run.task, max_length=seq)
     mean = min(request.mean_tokens, longest)
     padded = rows > 1 and request.task.part.kind != "text"
-    workload = Workload(rows, mean, longest, request.labelled, padded)
+    workload = Workload(rows, mean, longest, request.labelled, padded, reference=request.epochs >= 1)
     return Question(to_dict(run), workload, "cpu" if card.family == "cpu" else "cuda")
 
 

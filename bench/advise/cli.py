@@ -118,11 +118,14 @@ def tracer() -> Tracer:
     from bench.advise.tracer import traces
 
     def answer(questions: Sequence[Question]) -> list[Trace | NotTraceable]:
-        def progress(done: int, of: int) -> None:
-            end = "\n" if done == of else ""
-            print(f"\rtracing: {done} of {of}", end=end, file=sys.stderr, flush=True)
+        begin = "\r" if sys.stderr.isatty() else ""
 
-        return traces(questions, progress if sys.stderr.isatty() else None)
+        def progress(done: int, of: int) -> None:
+            if begin or done == of:
+                end = "\n" if done == of else ""
+                print(f"{begin}tracing: {done} of {of}", end=end, file=sys.stderr, flush=True)
+
+        return traces(questions, progress)
 
     return answer
 

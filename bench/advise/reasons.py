@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bench.advise.card import Card
 
 PARTS = 3  # of the memory at the peak that are named
+LESS = 0.95  # of the memory that another needs: only then it is named as one that needs less
 
 
 def reasons(answer: Answer, request: Request, card: "Card") -> list[str]:
@@ -112,9 +113,9 @@ def _bigger(best: Choice, answer: Answer, card: "Card", cards: Sequence["Card"])
 def _smaller(best: Choice, able: Sequence[Choice]) -> list[str]:
     """Less memory than it needs with the fewest rows at once."""
     floor = best.outlook.least or best.figures
-    others = [each for each in able if _floor(each) < floor.memory.device.high]
+    others = [each for each in able if _floor(each) < LESS * floor.memory.device.high]
     if not others:
-        return ["Less memory: nothing else needs less."]
+        return ["Less memory: nothing else that can be run needs clearly less."]
     least = min(others, key=_floor)
     return [
         f"Less memory than {size(floor.memory.device.high)}, what it needs with {_at_once(floor)}: {least.label}, "

@@ -15,8 +15,8 @@ from bench.app import plan
 from bench.method import discover
 from tests.advise.conftest import FakeTracer
 
-ASK = ("--model", "llama-3.1-8b", "--gpu", "rtx-4090", "--task", "classification", "--examples", "20000")
-ASK = (*ASK, "--seq", "2048")
+COMMON = ("--model", "llama-3.1-8b", "--gpu", "rtx-4090", "--task", "classification", "--examples", "20000")
+ASK = (*COMMON, "--seq", "2048")
 Ask = Callable[..., tuple[int, str, str]]
 
 
