@@ -20,6 +20,7 @@ tunebench compares ways of fine-tuning a language model under one train and eval
   tunebench advise --model M --gpu CARD               which method for this model, card and data, and will it fit
   tunebench import SOURCE DIR         what others published, as records that say so
   tunebench methods | models | tasks | hardware       what there is;  models --matrix: which method runs on which
+  tunebench calibrate                 measure the device at hand, for the advisor's predictions of time
   tunebench data inspect|clean|convert FILE           look at data, clean it, write it in another format
   tunebench new-method NAME           write a method of your own, with its test
 
@@ -41,6 +42,7 @@ COMMANDS = {
     "compare": "bench.report.compare_cli",
     "reproduce": "bench.reproduce",
     "data": "bench.clean.cli",
+    "calibrate": "bench.advise.calibrate",
     "new-method": "bench.scaffold",
 }
 LISTED = ("methods", "models", "tasks", "hardware")

@@ -38,24 +38,22 @@ def main(kind: str, arguments: Sequence[str] = ()) -> int:
         print(f"tunebench {kind}: there is no option {arguments[0]}", file=sys.stderr)
         return 2
     rows = methods() if kind == "methods" else named(USES[kind])
-    width = max(len(name) for name, _ in rows)
-    for name, text in rows:
-        print(f"{USES[kind]}={name:<{width}}  {text}")
-    return _cards() if kind == "hardware" else 0
-
-
-def _cards() -> int:
-    from bench.advise import cards
-
+    rows = [(f"{USES[kind]}={name}", text) for name, text in rows]
     try:
-        found = cards.listed()
+        rows += _cards() if kind == "hardware" else []
     except ValueError as error:  # a file of the user's own
         print(error, file=sys.stderr)
         return 2
-    width = max(len(card.name) for card in found)
-    for card in found:
-        print(f"--gpu {card.name:<{width}}  {card.summary()}")
+    width = max(len(choice) for choice, _ in rows)
+    for choice, text in rows:
+        print(f"{choice:<{width}}  {text}")
     return 0
+
+
+def _cards() -> list[tuple[str, str]]:
+    from bench.advise import cards
+
+    return [(f"--gpu={card.name}", card.summary()) for card in cards.listed()]
 
 
 def methods() -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from bench import __version__
 from bench.__main__ import USAGE, main
+from bench.advise.cards import listed as cards_listed
 from bench.app import UserError, plan
 from bench.method import discover
 from bench.paths import conf_dir
@@ -42,7 +43,11 @@ def type_(tmp_path: Path) -> Type:
 METHODS = "dpo, dpo-qlora, full, lora, prefix, prompt, ptuning, qlora"
 ADAPTERS = "full, lora, prefix, prompt, ptuning, qlora"
 KNOWN = (
+<<<<<<< HEAD
     "advise, compare, data, hardware, import, methods, models, new-method, report, reproduce, run, serve, status, "
+=======
+    "calibrate, compare, data, hardware, import, methods, models, new-method, report, reproduce, run, serve, status, "
+>>>>>>> f7c8fd3791ef120bf76f256370345345471a672d
     "sweep, table, tasks"
 )
 
@@ -209,7 +214,8 @@ def test_lists_name_every_choice_with_one_line_that_can_be_typed(command: str, g
     folder = conf_dir() / group
     files = {file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.yaml")}
     methods = set(discover()) if group == "method" else set()
-    assert listed.keys() == {f"{group}={name}" for name in files | methods}
+    cards = {f"--gpu={card.name}" for card in cards_listed()} if group == "hardware" else set()
+    assert listed.keys() == {f"{group}={name}" for name in files | methods} | cards
     assert all(len(text) > 5 and not text.startswith("#") for text in listed.values())
     assert len({line.index(text) for line, text in zip(done.stdout.splitlines(), listed.values(), strict=True)}) == 1
 

@@ -28,11 +28,11 @@ LAYERS: dict[str, tuple[set[str], set[str] | None]] = {
     "bench.method": ({"methods"}, set()),
     "bench.config": ({"bench.method"}, set()),
     "bench.imports": ({"bench.records"}, set()),
-    "bench.report": ({"bench.records", "bench.paths"}, {"rich", "jinja2", "numpy", "vl_convert"}),
     "bench.advise": (
         _BASIS | {"bench.launch", "bench.measure", "bench.models", "bench.report"},
         {"rich", "numpy", "yaml", "platformdirs", "psutil", "huggingface_hub"},
     ),
+    "bench.report": ({"bench.records", "bench.paths"}, {"rich", "jinja2", "numpy", "vl_convert"}),
     "bench.data": (_BASIS, None),
     "bench.models": (_BASIS | {"bench.data"}, None),
     "bench.measure": (_BASIS, None),

@@ -32,10 +32,10 @@ class Constants:
     evidence: str = "default"
 
 
-# Of the GPUs' families these were stated before they were compared with anything: shares that large products and
-# elementwise operations reach on recent cards, and usual times of a launch. Without a fit they give the step times of
-# the ten published runs in tests/advise/published.json within 9 % (4 % in the mean). On a CPU the shares are low
-# because rates of processors differ more than those of cards: `tunebench calibrate` tells them.
+# Stated before they were compared with anything: shares that large products and elementwise operations reach on recent
+# cards, and usual times of a launch. Unfitted they give the step times of the ten published runs (tests/advise) within
+# 9 %, 3 % in the mean; those are all on an L40S, and the other families rest on nothing but experience. Processors
+# differ more than cards, so on a CPU only `tunebench calibrate` tells.
 DEFAULTS = {
     "cuda": Constants(matmul=0.72, bandwidth=0.75, optimizer=0.75, kernel_s=4e-6, host_s=8e-6),
     "rocm": Constants(matmul=0.50, bandwidth=0.65, optimizer=0.65, kernel_s=6e-6, host_s=8e-6),

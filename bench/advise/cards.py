@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bench.advise.card import Card, card_from
+from bench.advise.card import GIB, Card, card_from
 from bench.method import did_you_mean
 
 SHIPPED = Path(__file__).parent / "facts"
@@ -91,10 +91,10 @@ def here(device: str = "cuda") -> Card | None:
     """The card of the machine at hand, its memory taken from the device itself.
 
     Args:
-        device: `cuda`, or `cpu` for the processor, of which every machine has one.
+        device: `cuda`; or `mps` or `cpu`, of which the caller knows that the machine has them.
 
     Returns:
-        None if the machine has no NVIDIA GPU.
+        None if the machine has no NVIDIA GPU and `cuda` is asked for.
 
     Raises:
         UnknownCard: it has one of which there are no facts.
@@ -103,15 +103,29 @@ def here(device: str = "cuda") -> Card | None:
     from bench.measure.environment import hardware_name
 
     if device == "cpu":
-        import psutil
-
-        return load(hardware_name("cpu"), int(psutil.virtual_memory().total))
+        return load(hardware_name("cpu"), host_memory())
+    if device == "mps":
+        return load(apple_name())
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     first = None if visible is None else visible.split(",")[0].strip()
     for gpu in gpus():
         if first is None or first in (gpu.index, gpu.uuid):
             return _of_device(gpu.name, gpu.total * 2**20)
     return None
+
+
+def host_memory() -> int:
+    """Bytes of this machine's memory."""
+    import psutil
+
+    return int(psutil.virtual_memory().total)
+
+
+def apple_name() -> str:
+    """The name of this machine's card if it is one of Apple's: the same chip comes with more memory or less."""
+    from bench.measure.environment import hardware_name
+
+    return f"{hardware_name('mps')}-{round(host_memory() / GIB)}gb"
 
 
 def _read(file: Path) -> Card:

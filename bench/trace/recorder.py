@@ -67,7 +67,7 @@ class Recorder(TorchDispatchMode):
             self.note(tensor, func)
         if workspace:
             self.events.append(-scratch)
-        if self.counting:
+        if self.counting and func.namespace != "prim":
             self._count(func, args, kwargs, out)
         return out
 
@@ -124,9 +124,11 @@ class Recorder(TorchDispatchMode):
         return func(*args, **kwargs)
 
     def _count(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
+        if func.namespace == "prim":  # a fake tensor is asked for its device: a real one is not
+            return
         self.dispatches[self.counting] = self.dispatches.get(self.counting, 0) + 1
         name = func.__name__.partition(".")[0]
-        if func.is_view or name in IDLE or func.namespace == "prim":
+        if func.is_view or name in IDLE:
             return
         given, made = list(tensors((args, kwargs))), list(tensors(out))
         first = next((t for t in (*given, *made) if t.is_floating_point()), None)
@@ -134,7 +136,8 @@ class Recorder(TorchDispatchMode):
             return
         moved = sum({_identity(t): _bytes(t) for t in (*given, *made)}.values())
         if name.endswith("_"):  # written in place: what is changed moves twice
-            moved += sum(_bytes(t) for t in tensors(args[0]))
+            changed = args[0] if not name.startswith("_fused_adam") else (args[0], args[2], args[3])  # and both moments
+            moved += sum(_bytes(t) for t in tensors(changed))
         kind, flops = "memory", 0.0
         if func.overloadpacket in flop_registry:
             flops = float(flop_registry[func.overloadpacket](*args, **kwargs, out_val=out))

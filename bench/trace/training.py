@@ -17,6 +17,7 @@ import torch
 from datasets import Dataset
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.utils import clip_grad
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.utils.data import SequentialSampler
 from transformers import Trainer
@@ -43,8 +44,12 @@ TOKEN = 5  # any that every vocabulary has
 MICRO_BATCHES = 2  # of a step, that are traced; more of them have the same peak
 
 
-def trace(question: Question) -> Trace:
+def trace(question: Question, pretend: bool = True) -> Trace:
     """Trace a training.
+
+    Args:
+        question: what to train.
+        pretend: on tensors without content; else the same is computed in earnest on this CPU, to compare the two.
 
     Raises:
         NotTraceable: it is not supported, or reads contents that a trace does not have.
@@ -53,7 +58,7 @@ def trace(question: Question) -> Trace:
     assert run.method is not None
     run.model = replace(run.model, weights="random", tokenizer="")
     precision = _precision(run, question.device)
-    with pretending(question.device, precision) as recorder:
+    with recording(question.device, precision, pretend) as recorder:
         job = _Job(run, run.method, question.workload, recorder, precision)
         marks = job.build(question.device)
         job.train(marks)
@@ -61,13 +66,16 @@ def trace(question: Question) -> Trace:
 
 
 @contextmanager
-def pretending(device: str, precision: str) -> Iterator[Recorder]:
-    """Inside the block nothing is computed but whole numbers; the recorder notes what would be."""
-    recorder = Recorder(pretend=True, workspace=kernels.workspace)
+def recording(device: str, precision: str, pretend: bool) -> Iterator[Recorder]:
+    """Inside the block the recorder notes what is computed, or, with `pretend`, what would be."""
+    recorder = Recorder(pretend, kernels.workspace)
     with ExitStack() as stack:
         stack.enter_context(patch.object(nn.Module, "_apply", _apply))
         stack.enter_context(patch.object(dpo_trainer, "hash_module", lambda _: ""))  # the name of a cache of TRL's
-        stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+        if pretend:
+            stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+            # torch groups kernels for tensors of its own classes alone
+            stack.enter_context(patch.object(clip_grad, "_has_foreach_support", lambda tensors, device: True))
         stack.enter_context(recorder)
         stack.enter_context(kernels.as_on(device))
         stack.enter_context(torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"))
