@@ -26,6 +26,7 @@ PYTHONPATH = str(Path(__file__).resolve().parents[1])
 SMALL = (
     "task=arithmetic", "task.train_examples=16", "task.validation_examples=4", "task.test_examples=3", "budget.steps=2",
     "train.batch_size=4", "train.precision=float32", "task.max_new_tokens=2", "measure.forgetting=false",
+    "launch.predict=false",
 )  # fmt: skip
 
 

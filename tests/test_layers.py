@@ -54,7 +54,7 @@ PARENT = {
     "bench.status",
     "bench.sweep",
 }
-CHILD = {"bench.worker", "bench.contract", "bench.limits", "bench.trace"}
+CHILD = {"bench.worker", "bench.contract", "bench.forecast", "bench.limits", "bench.trace"}
 CHILD_SIDE = {"bench.launch.preload", "bench.launch.child"}  # run in the fork server and its children alone
 ONLY_HYDRA = "bench.app"
 HYDRA = {"hydra", "omegaconf"}

@@ -113,6 +113,7 @@ class Launch:
 
     start: str = "forkserver"  # forkserver: one warm process forks every child | spawn: each imports anew
     rerun: str = "none"  # which finished runs are run again: none | failed | all
+    predict: bool = True  # before a training predict its memory and time, log that and keep it in the record
     keep_adapter: bool = False  # keep the trained weights beside the record
     timeout: float = 0.0  # seconds for one run; 0: none
     stall: float = 3600.0  # seconds without a step, a phase or an evaluated example; 0: none
