@@ -44,12 +44,8 @@ def type_(tmp_path: Path) -> Type:
 METHODS = "dpo, dpo-qlora, full, lora, prefix, prompt, ptuning, qlora"
 ADAPTERS = "full, lora, prefix, prompt, ptuning, qlora"
 KNOWN = (
-<<<<<<< HEAD
-    "advise, compare, data, hardware, import, methods, models, new-method, report, reproduce, run, serve, status, "
-=======
-    "calibrate, compare, data, hardware, import, methods, models, new-method, report, reproduce, run, serve, status, "
->>>>>>> f7c8fd3791ef120bf76f256370345345471a672d
-    "sweep, table, tasks"
+    "advise, calibrate, compare, data, hardware, import, methods, models, new-method, report, reproduce, run, serve, "
+    "status, sweep, table, tasks"
 )
 
 
