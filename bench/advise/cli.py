@@ -74,11 +74,14 @@ def _parser() -> argparse.ArgumentParser:
 def _answer(options: argparse.Namespace) -> int:
     from bench.advise.advice import advise, as_json
     from bench.advise.cards import listed
+    from bench.advise.publish import publish
 
     request = _request(options)
     card = _card(options.gpu)
     check(request)
-    found = advise(request, card, tracer(), listed(), _records(options.results), options.longest)
+    cards = listed()
+    found = advise(request, card, tracer(), cards, _records(options.results), options.longest)
+    publish(found, cards)
     if options.json:
         print(json.dumps(as_json(found), indent=1, ensure_ascii=False))
     else:

@@ -53,6 +53,7 @@ class Outlook:
     figures: Figures | None
     least: Figures | None = None  # with the fewest rows that were traced
     reason: str = ""
+    traced: tuple[Figures, ...] = ()  # with every number of rows that was tried
 
 
 def predict(
@@ -123,6 +124,7 @@ class _Search:
     bad: Figures | None = None  # the fewest that do not
     least: Figures | None = None
     reason: str = ""
+    traced: tuple[Figures, ...] = ()
 
     def stop(self, reason: str) -> None:
         """No figures to be had with these rows."""
@@ -130,6 +132,7 @@ class _Search:
 
     def take(self, found: Figures, card: "Card") -> None:
         """Learn from a trace."""
+        self.traced += (found,)
         self.least = found if self.least is None or found.rows < self.least.rows else self.least
         if found.fits:
             self.good = found
@@ -151,7 +154,7 @@ class _Search:
 
     def outlook(self) -> Outlook:
         found = self.good or self.bad
-        return Outlook(self.candidate, found, self.least, "" if found else self.reason)
+        return Outlook(self.candidate, found, self.least, "" if found else self.reason, self.traced)
 
 
 def scaled(found: Figures, rows: float) -> float:
