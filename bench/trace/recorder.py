@@ -113,8 +113,8 @@ class Recorder(TorchDispatchMode):
         """The operation, for real where nothing fake is among its arguments."""
         given = list(tensors((args, kwargs)))
         if any(isinstance(tensor, FakeTensor) for tensor in given):
-            if func is aten._local_scalar_dense.default:  # a loss or a norm that is only told
-                return 0.0 if given[0].dtype.is_floating_point else 0
+            if func is aten._local_scalar_dense.default:
+                return _scalar(given[0].dtype)
             if func in INDEXED:
                 args = (args[0], [place for index in args[1] for place in _places(index)], *args[2:])
             return func(*args, **kwargs)
@@ -183,6 +183,11 @@ def _makes_whole_numbers(func: Any, args: Any, kwargs: Any) -> bool:
         whole = dtype in WHOLE or (dtype is None and isinstance(args[1], int))
         return whole and _elements(args[0]) <= REAL
     return packet in (aten.zeros, aten.ones, aten.empty) and dtype in WHOLE and _elements(args[0]) <= REAL
+
+
+def _scalar(dtype: torch.dtype) -> float | int | bool:
+    """What a number that nobody knows is taken for: a loss or a norm that is only told, a layer that is not dropped."""
+    return True if dtype == torch.bool else 0.0 if dtype.is_floating_point else 0
 
 
 def _elements(shape: Any) -> int:

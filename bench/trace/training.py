@@ -32,7 +32,7 @@ from bench.method import Context, Method
 from bench.models import kinds, load
 from bench.models.config import plan
 from bench.models.tokenizer import stand_in
-from bench.trace import kernels, quantised
+from bench.trace import kernels, published, quantised
 from bench.trace.recorder import Recorder
 from bench.trace.result import Marks, result
 from bench.train import loop
@@ -54,6 +54,9 @@ def trace(question: Question, pretend: bool = True) -> Trace:
     Raises:
         NotTraceable: it is not supported, or reads contents that a trace does not have.
     """
+    if published.LOOP in question.run.get("loop", ""):
+        with recording(question.device, "as stated", pretend) as recorder:
+            return published.trace(question, recorder)
     run = from_dict(question.run)
     assert run.method is not None
     run.model = replace(run.model, weights="random", tokenizer="")
@@ -116,7 +119,7 @@ class _Job:
         if quantization is not None:
             quantised.quantise(model, quantization, dtype, planned.kind)
         load.settle(planned, model, self.tokenizer)
-        marks = Marks(self.recorder, planned.config.vocab_size, info.layers)
+        marks = Marks(self.recorder, device, planned.config.vocab_size, info.layers)
         marks.weights()
         self.model = method.adapt(model, Context(info, self.tokenizer, *TEXT))
         if self.kind == "classifier":
