@@ -74,7 +74,7 @@ def advise(
     outlooks = predict(found, request, card, tracer)
     parameters = min((each.figures.trace.total_parameters for each in outlooks if each.figures), default=0)
     answer = recommend(outlooks, qualities(found, request, parameters, records), request)
-    advice = Advice(request, card, answer, assumptions=_assumptions(request))
+    advice = Advice(request, card, answer, assumptions=_assumptions(request, card))
     best = answer.best
     if best is None:
         return replace(advice, relief=relief(answer, request, card, tracer, cards))
@@ -88,7 +88,7 @@ def advise(
     )
 
 
-def _assumptions(request: Request) -> list[str]:
+def _assumptions(request: Request, card: "Card") -> list[str]:
     """What the figures rest on, beside the trace."""
     task = request.task.part
     said = [
@@ -98,6 +98,8 @@ def _assumptions(request: Request) -> list[str]:
         f"{request.labelled:.2%} of the tokens carry loss",
         "the defaults of each method, as `tunebench run --cfg job` prints them",
     ]
+    if card.family not in ("cuda", "cpu"):
+        said.append(f"kernels and allocator of {card.title} as those of CUDA, which they are not")
     if task.source == "file":
         said.append(f"{FILE} in the command stands for your own data")
     return said

@@ -31,6 +31,7 @@ EXAMPLES = """examples:
 
 `tunebench models` lists models, `tunebench tasks` tasks; a folder with a config.json and a Hub id are models too.
 Quality is taken from the records in the results folders, where some are of a setting like this one.
+The exit code is 1 if nothing that was asked for can be run. `--validate` tells how good such predictions have been.
 """
 
 

@@ -19,7 +19,8 @@ from bench.report.rows import Row
 from bench.report.table import SectionTable, build
 
 NEAR = 10  # a model that is larger or smaller by more says nothing of the one in question
-KEYS = (*(f"test_{name}" for name in MAIN_METRICS), "test_preference_accuracy", "validation_loss_nats")
+PREFERENCE = "test_preference_accuracy"
+KEYS = (*(f"test_{name}" for name in MAIN_METRICS), PREFERENCE, "validation_loss_nats")
 
 
 @dataclass(frozen=True)
@@ -86,10 +87,11 @@ def _measured(
         return {}
     table = build(list(found.values()), list(found), tuned="")
     ranked = []
+    keys = (PREFERENCE, *KEYS) if request.objective == "dpo" else KEYS
     for number, section in enumerate(table.sections):
         distance = _distance(section, request, parameters)
         rows = _by_method(section, titles)
-        column = next((key for key in KEYS if sum(_value(row, key) is not None for row in rows.values()) > 1), None)
+        column = next((key for key in keys if sum(_value(row, key) is not None for row in rows.values()) > 1), None)
         if distance is not None and column is not None:
             rows = {title: row for title, row in rows.items() if _value(row, column) is not None}
             imported = any(row.group.imported for row in rows.values())
@@ -149,8 +151,8 @@ def _quality(section: SectionTable, row: Row, cell: Cell) -> Quality:
     ends = sorted(sign * end for end in cell.interval or (cell.value, cell.value))
     imported = row.group.imported
     seeds = f"{row.seeds} seed{'s' if row.seeds != 1 else ''}"
-    over = "" if cell.interval is None else ", interval over " + ("test examples" if cell.over_examples else "seeds")
-    where = f"{cell.column.title}, {section.title}, {seeds}{over}"
+    over = f"interval over {'test examples' if cell.over_examples else 'seeds'}" if cell.interval else "no interval"
+    where = f"{cell.column.title}, {section.title}, {seeds}, {over}"
     evidence = "measured elsewhere" if imported else "measured here"
     return Quality(cell.text(), evidence, where, f"{section.title} {cell.column.key}", sign * cell.value, *ends)
 

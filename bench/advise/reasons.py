@@ -61,10 +61,10 @@ def _time(best: Choice, answer: Answer, request: Request) -> str:
     found = best.figures
     peers = [each for each in answer.choices if not each.obstacles and each is not best]
     same = best_quality([*peers, best])
-    first = "the fastest of these, " if len(same) > 1 else ""
+    first = ", the fastest of these," if len(same) > 1 else ""
     limit = f", within the {hours(request.hours)} given" if request.hours and found.hours.high <= request.hours else ""
     return (
-        f"It is {first}{_range(found.hours, hours)} for {request.examples:,} examples x {request.epochs:g}"
+        f"It takes {_range(found.hours, hours)}{first} for {request.examples:,} examples x {request.epochs:g}"
         f"{limit} [{time_evidence(found)}]; {found.speed.bound} bounds it."
     )
 
