@@ -42,7 +42,7 @@ def forecast(
         found = Prediction(vars(batches).copy(), reason=why)
     else:
         found = predict(question(to_dict(run), batches, device, precision), card_of(where))
-    peak = found.live_bytes if device == "cpu" else found.reserved_bytes
+    peak = found.live_bytes or found.reserved_bytes or found.allocated_bytes
     print(f"prediction: {_words(found.reason, peak)}", flush=True)
     if peak is not None:
         send({"event": "prediction", "memory_bytes": peak.value})
@@ -53,7 +53,8 @@ def _words(reason: str | None, peak: PredictedBytes | None) -> str:
     if peak is None:
         return f"none, {reason}"
     value, low, high = (each / MIB for each in (peak.value, peak.low, peak.high))
-    return f"peak memory of training {value:,.0f} MiB, between {low:,.0f} and {high:,.0f}"
+    instead = f", by the closed form: {reason}" if reason else ""
+    return f"peak memory of training {value:,.0f} MiB, between {low:,.0f} and {high:,.0f}{instead}"
 
 
 def workload(rows: Dataset, micro_batch_size: int, reference: bool = True, classes: int = 2) -> Workload:

@@ -9,7 +9,7 @@ from bench.advise.points import OURS, Point
 
 UNDER = 0.02  # relative: a prediction this much below what was measured is counted
 CARDS = (12, 16, 24, 40, 48, 80)  # GiB
-AROUND = (0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.25)  # of what was measured, where no card is in question
+AROUND = (0.8, 0.9, 0.95, 1.05, 1.1, 1.25)  # of what was measured, where no card is in question
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def fit(points: Iterable[Point], cards: bool) -> Fit:
 
     Args:
         points: of memory.
-        cards: on cards of the usual sizes; else with limits at shares of what was measured, a fitting one from 1 on.
+        cards: on cards of the usual sizes; else with limits at shares of what was measured.
     """
     fitting, not_fitting = (dict.fromkeys(map(str, Verdict), 0) for _ in range(2))
     for point in points:

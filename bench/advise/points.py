@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from bench.advise.baselines import BASELINES, Facts
 from bench.advise.card import Card
+from bench.advise.closed_form import closed_form
 from bench.advise.predict import card_of, prediction
 from bench.advise.questions import PEFT_LONGEST, question_of
 from bench.advise.sizes import sizes
@@ -17,7 +18,7 @@ from bench.advise.trace import NotTraceable, Question, Trace
 from bench.config.run import from_dict
 from bench.records.schema import PredictedBytes, PredictedSeconds, Prediction, Record, Status
 
-OURS = "tunebench"
+OURS, CLOSED = "tunebench", "tunebench, closed form"
 FIGURES = {
     "reserved": "peak memory that the CUDA allocator held",
     "allocated": "peak memory in use on CUDA",
@@ -124,6 +125,9 @@ def _why_not(record: Record, predicted: Prediction | None) -> str:
 def _points(record: Record, predicted: Prediction, question: Question | None) -> list[Point]:
     facts = None if question is None else facts_of(record, question)
     others = {} if facts is None else {name: formula(facts) for name, formula in BASELINES.items()}
+    instant = None if question is None else closed_form(question)
+    if instant is not None:
+        others = {CLOSED: instant.value, **others}
     card = record.environment.hardware if record.environment else ""
     found = []
     for figure, (given, measured) in _figures(record, predicted).items():

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from bench import __version__
 from bench.advise import cards, speed, tracer
 from bench.advise.card import Card
+from bench.advise.closed_form import closed_form
 from bench.advise.memory import ABOVE, BELOW, Estimate, estimate
 from bench.advise.trace import NotTraceable, Question, Trace
 from bench.records.schema import Environment, PredictedBytes, PredictedSeconds, Prediction
@@ -33,6 +34,9 @@ def prediction(question: Question, found: Trace | NotTraceable, card: Card | Non
     made = Prediction(asdict(question.workload), tunebench_version=__version__)
     if isinstance(found, NotTraceable):
         made.reason = str(found)
+        instead = closed_form(question)
+        if instead is not None:
+            made.evidence, made.allocated_bytes = "closed form", _bytes(instead)
         return made
     made.evidence, made.breakdown = "traced", dict(found.breakdown)
     if card is not None and times_itself(card) and found.operations:

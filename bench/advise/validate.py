@@ -13,7 +13,7 @@ from rich.table import Table
 
 from bench.advise import errors, refit, tracer
 from bench.advise.baselines import BASELINES
-from bench.advise.points import FIGURES, OURS, Compared, Point, compare
+from bench.advise.points import CLOSED, FIGURES, OURS, Compared, Point, compare
 from bench.advise.questions import PEFT_LONGEST
 from bench.advise.trace import Question
 from bench.records.store import scan
@@ -82,7 +82,7 @@ def as_data(compared: Compared) -> dict[str, Any]:
     """All of it, ready for JSON; errors are shares."""
     figures = {}
     for figure, part in _by_figure(compared.points).items():
-        found = {name: errors.summary(part, name) for name in (OURS, *BASELINES)}
+        found = {name: errors.summary(part, name) for name in (OURS, CLOSED, *BASELINES)}
         figures[figure] = {
             "errors": {name: asdict(each) for name, each in found.items() if each is not None},
             "by": {key: {name: asdict(each) for name, each in errors.groups(part, key).items()} for key in BY},
@@ -135,7 +135,7 @@ def _table(title: str, first: str, *others: str) -> Table:
 def _errors(figure: str, part: Sequence[Point]) -> Table:
     columns = ("runs", "MAPE", "median", "p95", "bias", "under by > 2%", "in interval")
     table = _table(f"{FIGURES[figure]}: errors of predictions", "estimator", *columns)
-    for name in (OURS, *(BASELINES if figure != "step" else ())):
+    for name in (OURS, *((CLOSED, *BASELINES) if figure != "step" else ())):
         found = errors.summary(part, name)
         if found is None:
             table.add_row(name, "0")

@@ -185,8 +185,8 @@ class Prediction:
     """
 
     workload: dict[str, Any]
-    evidence: str | None = None  # "traced" or "closed form"; None: nothing could be predicted, for the reason given
-    reason: str | None = None  # why nothing could be predicted
+    evidence: str | None = None  # "traced" or "closed form"; None: nothing could be predicted
+    reason: str | None = None  # why no trace could be made
     live_bytes: PredictedBytes | None = None  # CPU: peak of what tensors hold
     allocated_bytes: PredictedBytes | None = None  # CUDA: peak of what the allocator has in use
     reserved_bytes: PredictedBytes | None = None  # CUDA: peak of what the caching allocator holds

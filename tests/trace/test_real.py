@@ -27,7 +27,15 @@ def question(method: str, family: str, workload: Workload = WORKLOAD, **train: o
 def same(asked: Question) -> Trace:
     """The trace without content, which is checked against the one in earnest."""
     found, real = trace(asked), trace(asked, pretend=False)
-    keys = ("live_bytes", "allocated_bytes", "reserved_bytes", "static_bytes", "breakdown", "checkpoint_bytes", "tokens")
+    keys = (
+        "live_bytes",
+        "allocated_bytes",
+        "reserved_bytes",
+        "static_bytes",
+        "breakdown",
+        "checkpoint_bytes",
+        "tokens",
+    )
     assert {key: getattr(found, key) for key in keys} == {key: getattr(real, key) for key in keys}
     assert found.peak_operation == real.peak_operation
     products = [{(o.flops, o.bytes): o.count for o in each.operations if o.kind == "matmul"} for each in (found, real)]
