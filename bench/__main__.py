@@ -17,6 +17,7 @@ tunebench compares ways of fine-tuning a language model under one train and eval
   tunebench serve [RESULTS ...]       the same page in the browser, refreshed while a sweep runs
   tunebench compare A B               two runs, or two sets of runs, side by side, with intervals of the differences
   tunebench reproduce RUN             do a run again from its record, and say whether it gives the same
+  tunebench advise --model M --gpu CARD               which method for this model, card and data, and will it fit
   tunebench import SOURCE DIR         what others published, as records that say so
   tunebench methods | models | tasks | hardware       what there is;  models --matrix: which method runs on which
   tunebench calibrate                 measure the device at hand, for the advisor's predictions of time
@@ -36,6 +37,7 @@ COMMANDS = {
     "table": "bench.report.cli",
     "report": "bench.report.page.cli",
     "serve": "bench.serve",
+    "advise": "bench.advise.cli",
     "import": "bench.imports.cli",
     "compare": "bench.report.compare_cli",
     "reproduce": "bench.reproduce",
