@@ -27,7 +27,9 @@ def _name(file: Path) -> str:
 CHOICES = [file for file in FILES if not _name(file).startswith("experiment=")]
 EXPERIMENTS = [file for file in FILES if _name(file).startswith("experiment=")]
 OFFLINE_TASKS = [
-    f.stem for f in FILES if _name(f).startswith("task=") and OmegaConf.load(f)["source"] not in ("hub", "file")
+    _name(f).removeprefix("task=")
+    for f in FILES
+    if _name(f).startswith("task=") and OmegaConf.load(f)["source"] not in ("hub", "file")
 ]
 ROWS = Path(__file__).parent / "data" / "tasks" / "rows" / "alpaca" / "train.jsonl"
 NEEDED = {"model=hub": ["model.path=owner/name"], "task=file": [f"data.train={ROWS}"]}  # what is left to the user
@@ -73,7 +75,13 @@ def test_choices_in_a_folder_can_be_swept():
 
 def test_the_experiments_have_the_runs_that_are_expected_of_them():
     found = {file.stem: len(plan("sweep", [_name(file)])) for file in EXPERIMENTS}
-    assert found == {"learning_rates": 4 * 4, "learning_rates_prompts": 3 * 4, "seeds": 7 * 3}
+    assert found == {
+        "gpu_reference": 3 * 2 * 4 * 8,
+        "gpu_rehearsal": 2 * 8,
+        "learning_rates": 4 * 4,
+        "learning_rates_prompts": 3 * 4,
+        "seeds": 7 * 3,
+    }
 
 
 @pytest.mark.parametrize("file", EXPERIMENTS, ids=_name)
@@ -83,7 +91,7 @@ def test_the_command_at_the_head_of_an_experiment_plans_its_runs(file: Path):
     program, verb, *overrides = shlex.split(command.removeprefix("# "))
     assert (program, verb, overrides[0]) == ("tunebench", "sweep", _name(file))
     runs = plan(verb, overrides)
-    assert {run.title() for run in runs} <= _built_in()
+    assert {run.method.name for run in runs} <= _built_in()
     assert len({run.run_id() for run in runs}) == len(runs) > 0
 
 

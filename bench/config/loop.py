@@ -108,7 +108,8 @@ class Hardware:
         found += at_least("hardware.memory_gib", self.memory_gib, 0)
         if self.memory_gib and self.device in ("cpu", "mps"):
             found.append(
-                f"hardware.memory_gib limits the memory of an NVIDIA GPU; hardware.device must be cuda, got {self.device!r}"
+                "hardware.memory_gib limits the memory of an NVIDIA GPU; "
+                f"hardware.device must be auto or cuda with it, got {self.device!r}"
             )
         return found
 

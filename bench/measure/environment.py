@@ -23,9 +23,7 @@ SOURCES = ("bench", "methods", "conf", "pyproject.toml")  # what makes a checkou
 _NOISE = re.compile(r"\((r|tm|c)\)|\b(cpu|processor|\d+-core|\w+-core processor)\b|@.*|\bwith\b.*", re.IGNORECASE)
 
 
-def hardware_name(
-    device: str = "auto", gpu: str | None = None, processes: int = 1, memory_gib: float = 0.0
-) -> str:
+def hardware_name(device: str = "auto", gpu: str | None = None, processes: int = 1, memory_gib: float = 0.0) -> str:
     """The folder of the results made with this hardware, such as `nvidia-l40s`, `apple-m2` or `cpu-amd-epyc-2c`.
 
     Args:

@@ -21,6 +21,7 @@ from bench.records.schema import Phase, Record, Status
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "results" / "reference"
 CAPS = (12, 16, 24, 40, 48, 80)  # GiB
+DISTURBS = 0.2  # cores that other processes kept busy
 LABELLED = 0.5  # of a row of the tasks `fixed`
 ELSEWHERE = ("hardware", "launch", "results", "tracker")  # parts of a run that a step does not depend on
 
@@ -104,6 +105,11 @@ def share_above(pairs: Sequence[tuple[Estimate, float]]) -> float:
     return sum(measured > e.high for e, measured in pairs) / len(pairs)
 
 
+def undisturbed(found: Iterable[Compared]) -> list[Compared]:
+    """The runs during which nothing else kept the machine busy, so that their times count."""
+    return [each for each in found if (each.record.training.foreign_cpu_cores or 0.0) <= DISTURBS]
+
+
 def fitting(found: Iterable[Compared], gib: float) -> Compared | None:
     """The largest of the runs that the advisor says fit into a limit on the allocator, if there is one.
 
@@ -122,8 +128,8 @@ def fitting(found: Iterable[Compared], gib: float) -> Compared | None:
 def refused(found: Iterable[Compared], gib: float) -> Compared | None:
     """The smallest of the runs that cannot fit, if there is one.
 
-    That is where what is allocated is too much. Where only what is reserved is too much the allocator gives back what it
-    keeps for later and starts again, and either end is right.
+    That is where what is allocated is too much. Where only what is reserved is, the allocator can give back what it
+    keeps for later, and either end is right.
     """
     outside = [
         each
