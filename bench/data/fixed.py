@@ -17,7 +17,8 @@ LETTERS = "abcdefghijklmnoprstuvwxyz"  # no q, which the embedded model's vocabu
 
 def load(task: Task) -> TaskData:
     """The task's splits, of the configured sizes (one row where a size is 0); `task.seed` decides what they hold."""
-    return TaskData(INSTRUCTION, *(_rows(task, split) for split in ("train", "validation", "test")))
+    train, validation, test = (_rows(task, split) for split in ("train", "validation", "test"))
+    return TaskData(INSTRUCTION, train, validation, test)
 
 
 def _rows(task: Task, split: str) -> tuple[Example, ...]:
