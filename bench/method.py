@@ -11,8 +11,10 @@ import difflib
 import importlib
 import importlib.metadata
 import pkgutil
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 if TYPE_CHECKING:
@@ -158,6 +160,14 @@ def discover() -> dict[str, type[Method]]:
             _import(entry.value.split(":")[0], f"entry point {entry.name} = {entry.value}")
         _discovered = True
     return dict(sorted(_registry.items()))
+
+
+def sources() -> list[Path]:
+    """The files of all methods, and of the modules beside them that they share."""
+    import methods
+
+    modules = {sys.modules[cls.__module__].__file__ for cls in discover().values()}
+    return sorted({*Path(methods.__path__[0]).glob("*.py"), *(Path(file) for file in modules if file)})
 
 
 def _import(module: str, origin: str) -> None:

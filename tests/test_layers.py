@@ -28,6 +28,7 @@ LAYERS: dict[str, tuple[set[str], set[str] | None]] = {
     "bench.method": ({"methods"}, set()),
     "bench.config": ({"bench.method"}, set()),
     "bench.imports": ({"bench.records"}, set()),
+    "bench.advise": (_BASIS, {"rich", "yaml", "platformdirs", "numpy"}),
     "bench.report": ({"bench.records", "bench.paths"}, {"rich", "jinja2", "numpy", "vl_convert"}),
     "bench.data": (_BASIS, None),
     "bench.models": (_BASIS | {"bench.data"}, None),
@@ -50,7 +51,7 @@ PARENT = {
     "bench.status",
     "bench.sweep",
 }
-CHILD = {"bench.worker", "bench.contract", "bench.limits"}
+CHILD = {"bench.worker", "bench.contract", "bench.limits", "bench.trace"}
 CHILD_SIDE = {"bench.launch.preload", "bench.launch.child"}  # run in the fork server and its children alone
 ONLY_HYDRA = "bench.app"
 HYDRA = {"hydra", "omegaconf"}

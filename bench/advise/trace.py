@@ -26,6 +26,8 @@ class Workload:
         longest_tokens: length of the longest one, padding included.
         labelled: share of the tokens that carry loss.
         padded: whether rows of a batch differ in length, so that attention gets a mask.
+        reference: whether the reference's log-probabilities, where an objective needs them, are computed beforehand.
+        classes: of a classifier.
     """
 
     rows: int
@@ -33,6 +35,8 @@ class Workload:
     longest_tokens: int
     labelled: float = 0.5
     padded: bool = True
+    reference: bool = True
+    classes: int = 2
 
 
 @dataclass(frozen=True)

@@ -111,11 +111,16 @@ def load(
             loaded = _random(planned, device, quantization, dtype)
         else:
             loaded = _pretrained(planned, resolve(model.path), device, quantization, dtype)
+    settle(planned, loaded, tokenizer)
+    return loaded, tokenizer
+
+
+def settle(planned: Plan, loaded: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Make a base model, wherever its weights come from, what every method gets: frozen, with its ends set."""
     loaded.requires_grad_(False)
     kinds.settle(loaded, planned.kind)
     keep_gradients_right(loaded)
     _set_ends(planned, loaded, tokenizer)
-    return loaded, tokenizer
 
 
 def keep_gradients_right(model: torch.nn.Module) -> None:

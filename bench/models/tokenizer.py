@@ -19,29 +19,38 @@ def load_tokenizer(planned: Plan) -> PreTrainedTokenizerBase:
     """
     model, size = planned.model, planned.config.vocab_size
     settings: dict[str, Any] = {"padding_side": "right", "trust_remote_code": model.trust_remote_code}
-    stand_in = model.bare() and not model.tokenizer
+    if model.bare() and not model.tokenizer:
+        tokenizer = stand_in(planned)
+        if len(tokenizer) > size:
+            raise ValueError(f"model.tokenizer: {STAND_IN} has {len(tokenizer)} tokens, and {model.name} only {size}")
+        return tokenizer
     key, where = ("model.tokenizer", model.tokenizer) if model.tokenizer else ("model.path", model.path)
     with reporting(model):
         if model.tokenizer:
             tokenizer = AutoTokenizer.from_pretrained(resolve_tokenizer(where), **settings)
-        elif stand_in:
-            tokenizer = AutoTokenizer.from_pretrained(resolve(STAND_IN), **settings)
         else:
             tokenizer = AutoTokenizer.from_pretrained(resolve_whole(where), revision=model.revision, **settings)
     if (
         len(set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)) < 2
     ):  # T5's has a white space even when empty
         raise ValueError(f"{key}: the tokenizer of {where} is empty; name another with model.tokenizer")
-    if stand_in:
-        mark_ends(tokenizer, planned.kind, planned.encoder)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     if tokenizer.pad_token is None:
         raise ValueError(f"{key}: the tokenizer of {where} has no token to pad with")
-    if (model.tokenizer or stand_in) and len(tokenizer) > size:  # a model's own may have tokens that are never made
+    if model.tokenizer and len(tokenizer) > size:  # a model's own may have tokens that are never made
         raise ValueError(
-            f"model.tokenizer: {model.tokenizer or STAND_IN} has {len(tokenizer)} tokens, and {model.name} only {size}"
+            f"model.tokenizer: {model.tokenizer} has {len(tokenizer)} tokens, and {model.name} only {size}"
         )
+    return tokenizer
+
+
+def stand_in(planned: Plan) -> PreTrainedTokenizerBase:
+    """The embedded tokenizer with the ends that this kind of model expects."""
+    tokenizer = AutoTokenizer.from_pretrained(resolve(STAND_IN), padding_side="right")
+    mark_ends(tokenizer, planned.kind, planned.encoder)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 

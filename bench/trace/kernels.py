@@ -1,0 +1,99 @@
+"""What a CUDA device would do where a CPU does something else: attention kernels, autocast, grouped kernels.
+
+The tensors of a trace lie on the CPU, since a torch without CUDA makes no others, not even fake ones.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+aten = torch.ops.aten
+ALIGNED = 8  # elements that a row of a mask is padded to, for the memory-efficient kernel
+# What autocast on CUDA computes in float32 and autocast on a CPU does not (torch's documentation of autocast).
+FLOAT32 = {
+    functional.layer_norm, functional.group_norm, functional.softmax, functional.log_softmax, functional.softplus,
+    functional.cosine_similarity, torch.layer_norm, torch.softmax, torch.log_softmax, torch.pow, torch.rsqrt, torch.exp,
+    torch.log, torch.cumsum, torch.sum, torch.norm, Tensor.softmax, Tensor.log_softmax, Tensor.pow, Tensor.rsqrt,
+    Tensor.exp, Tensor.log, Tensor.cumsum, Tensor.sum, Tensor.norm,
+}  # fmt: skip
+CUBLAS_WORKSPACE = 8519680  # bytes that torch keeps for cuBLAS from the first product on (32 MiB on Hopper)
+
+
+@contextmanager
+def as_on(device: str) -> Iterator[None]:
+    """Inside the block computations take the kernels of `device`: `cuda` or `cpu`."""
+    if device != "cuda":
+        yield
+        return
+    groups = torch.utils._foreach_utils._get_foreach_kernels_supported_devices
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(functional, "scaled_dot_product_attention", attention))
+        stack.enter_context(
+            patch.object(
+                torch.utils._foreach_utils, "_get_foreach_kernels_supported_devices", lambda: [*groups(), "cpu"]
+            )
+        )
+        stack.enter_context(_CudaAutocast())
+        yield
+
+
+class _CudaAutocast(TorchFunctionMode):
+    """Casts to float32 where autocast on CUDA would."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in FLOAT32 and torch.is_autocast_enabled("cpu"):
+            args = tuple(a.float() if isinstance(a, Tensor) and a.is_floating_point() else a for a in args)
+        return func(*args, **(kwargs or {}))
+
+
+def attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """Scaled dot-product attention as torch's dispatcher on CUDA carries it out [batch, heads, length, width].
+
+    In half precision without a mask that is the flash kernel, else the memory-efficient one.
+    """
+    if torch.is_autocast_enabled("cpu"):
+        lower = torch.get_autocast_dtype("cpu")
+        query, key, value = (each.to(lower) for each in (query, key, value))
+    if attn_mask is None and query.dtype in (torch.bfloat16, torch.float16):
+        return aten._scaled_dot_product_flash_attention(query, key, value, dropout_p, is_causal, scale=scale)[0]
+    if enable_gqa and key.shape[1] != query.shape[1]:
+        times = query.shape[1] // key.shape[1]
+        key, value = (each.repeat_interleave(times, dim=1) for each in (key, value))
+    bias = None if attn_mask is None else _bias(attn_mask, query, key)
+    return aten._scaled_dot_product_efficient_attention(
+        query, key, value, bias, torch.is_grad_enabled(), dropout_p, is_causal, scale=scale
+    )[0]
+
+
+def _bias(mask: Tensor, query: Tensor, key: Tensor) -> Tensor:
+    """What the kernel adds to the scores: a mask of truth values as numbers, its rows padded, for all heads."""
+    if mask.dtype == torch.bool:
+        mask = torch.zeros_like(mask, dtype=query.dtype).masked_fill_(mask.logical_not(), float("-inf"))
+    elif mask.dtype != query.dtype:
+        mask = mask.to(query.dtype)
+    length = mask.shape[-1]
+    if length % ALIGNED:
+        mask = functional.pad(mask, (0, ALIGNED - length % ALIGNED))[..., :length]
+    return mask.expand(query.shape[0], query.shape[1], query.shape[2], key.shape[2])
+
+
+def workspace(func: Any, args: Any) -> int:
+    """Bytes that an operation takes for itself while it works: 4-bit weights are unpacked for a product."""
+    if func.namespace == "bitsandbytes" and func.__name__.startswith("gemm_4bit"):
+        return int(args[2][0] * args[2][1] * args[0].element_size())
+    return 0

@@ -1,0 +1,77 @@
+"""4-bit weights without content: the modules of bitsandbytes with packed weights of the right size."""
+
+from typing import Any
+
+import bitsandbytes
+import torch
+from bitsandbytes.functional import QuantState
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import unset_fake_temporarily
+from torch.utils._python_dispatch import _disable_current_modes
+from transformers import BitsAndBytesConfig, PreTrainedModel
+from transformers.integrations.bitsandbytes import replace_with_bnb_linear
+from transformers.quantizers.quantizer_bnb_4bit import Bnb4BitHfQuantizer
+
+from bench.method import Quantization
+from bench.models import kinds
+
+BLOCK, OUTER = 64, 256  # weights with a common scale; scales with a common scale of their own
+
+
+def quantise(model: PreTrainedModel, quantization: Quantization, dtype: torch.dtype, kind: str) -> None:
+    """Replace the linear layers of `model` that transformers would quantise, with weights that are empty."""
+    heads = kinds.heads(model) if kind == "classifier" else None
+    config = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=quantization.data_type,
+        bnb_4bit_use_double_quant=quantization.double,
+        bnb_4bit_compute_dtype=dtype,
+    )
+    quantizer = Bnb4BitHfQuantizer(config)
+    kept = quantizer.get_modules_to_not_convert(model, heads, model._keep_in_fp32_modules)
+    biases = {name: module.bias for name, module in model.named_modules() if getattr(module, "bias", None) is not None}
+    with _disable_current_modes(), unset_fake_temporarily():
+        replace_with_bnb_linear(model, modules_to_not_convert=kept, quantization_config=config)
+    for name, module in model.named_modules():
+        if isinstance(module, bitsandbytes.nn.Linear4bit):
+            _fill(module, quantization, dtype)
+            if name in biases:
+                module.bias = biases[name]
+    model.is_loaded_in_4bit = model.is_quantized = True
+    model.hf_quantizer, model.quantization_method = quantizer, config.quantization_method
+
+
+def _fill(module: Any, quantization: Quantization, dtype: torch.dtype) -> None:
+    shape = torch.Size((module.out_features, module.in_features))
+    blocks = shape.numel() // BLOCK
+    common = {"blocksize": BLOCK, "quant_type": quantization.data_type, "shape": shape, "dtype": dtype}
+    code = torch.empty(16)
+    if quantization.double:
+        inner = QuantState(
+            absmax=torch.empty(-(-blocks // OUTER)), blocksize=OUTER, code=torch.empty(256), dtype=torch.float32
+        )
+        scales = torch.empty(blocks, dtype=torch.uint8)
+        state = QuantState(absmax=scales, code=code, offset=torch.empty(()), state2=inner, **common)
+    else:
+        state = QuantState(absmax=torch.empty(blocks), code=code, **common)
+    weight: Any = nn.Parameter(torch.empty(shape.numel() // 2, 1, dtype=torch.uint8), requires_grad=False)
+    weight.quant_state, weight.quant_type, weight.compress_statistics = (
+        state,
+        quantization.data_type,
+        quantization.double,
+    )
+    weight.blocksize, weight.bnb_quantized, weight.quant_storage, weight.module = BLOCK, True, torch.uint8, module
+    module.weight, module.quant_state = weight, state
+    module.support_avx512bf16_for_cpu = False
+
+
+def constants(model: nn.Module) -> list[Tensor]:
+    """The tensors of a quantised model that are neither parameters nor buffers."""
+    states = [getattr(getattr(module, "weight", None), "quant_state", None) for module in model.modules()]
+    found = []
+    for state in states:
+        if state is not None:
+            found += [state.absmax, state.code]
+            if state.nested:
+                found += [state.offset, state.state2.absmax, state.state2.code]
+    return found

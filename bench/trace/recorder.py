@@ -1,0 +1,206 @@
+"""Watch a computation from below: what it allocates and frees, and which operations it is made of.
+
+`Recorder` sees every operation that torch dispatches. With `pretend` the weights and all that is computed from them
+are torch's fake tensors, which have a shape and no content, while what decides shapes (ids, masks, labels, places)
+stays real: so the harness's code takes the same paths as in a real run, and a model of any size needs no memory.
+"""
+
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor, unset_fake_temporarily
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from bench.advise.trace import Operation
+
+aten = torch.ops.aten
+Function = Callable[..., Any]
+REAL = 2**22  # elements: no tensor of whole numbers that a model makes by itself, such as places or a mask, is larger
+WHOLE = (torch.int64, torch.int32, torch.bool)
+INDEXED = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default}
+# Operations that compute nothing: views that torch does not count as such, and memory that is not written.
+IDLE = {
+    "empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "detach", "alias", "lift_fresh",
+    "_unsafe_view", "_reshape_alias", "resize_", "set_",
+}  # fmt: skip
+
+
+class Recorder(TorchDispatchMode):
+    """Notes allocations, and while `counting` operations.
+
+    Attributes:
+        events: n where the n-th tensor is allocated, -n where it is freed; see `bench.advise.allocator.replay`.
+        sizes: of each tensor by its number, bytes.
+        names: of the operation that made each, with the module that was at work.
+        shapes: of each.
+        operations: count by everything that tells them apart.
+        dispatches: all operations, views included.
+        counting: under which name operations are counted; empty: not at all.
+    """
+
+    def __init__(self, pretend: bool, workspace: Callable[[Function, Any], int] = lambda *_: 0) -> None:
+        super().__init__()
+        self.events: list[int] = []
+        self.sizes: dict[int, int] = {}
+        self.names: dict[int, str] = {}
+        self.shapes: dict[int, tuple[int, ...]] = {}
+        self.operations: dict[tuple[str, Operation], int] = {}
+        self.dispatches: dict[str, int] = {}
+        self.counting = ""
+        self.module = ""
+        self._pretend, self._workspace = pretend, workspace
+        self._known: dict[int, tuple[int, Any]] = {}  # by storage: number, and a reference that tells its end
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Carry out one operation, for real or not, and note it."""
+        kwargs = kwargs or {}
+        workspace = self._workspace(func, args)
+        if workspace:
+            self._allocate(workspace, f"workspace of {func}", ())
+        scratch = len(self.sizes)
+        out = self._carry_out(func, args, kwargs) if self._pretend else func(*args, **kwargs)
+        for tensor in tensors(out):
+            self.note(tensor, func)
+        if workspace:
+            self.events.append(-scratch)
+        if self.counting:
+            self._count(func, args, kwargs, out)
+        return out
+
+    def note(self, tensor: Tensor, func: Any = "outside") -> int:
+        """The number of a tensor's storage, which is allocated now if it is new; 0 if it is empty."""
+        try:
+            storage = tensor.untyped_storage()
+        except NotImplementedError:  # a wrapper around several tensors
+            return 0
+        key = storage._cdata
+        if key in self._known:
+            return self._known[key][0]
+        size = storage.nbytes()
+        if size == 0:
+            return 0
+        number = self._allocate(int(size), f"{func} in {self._where()}", tuple(tensor.shape))
+
+        def ended(_: Any) -> None:
+            del self._known[key]
+            self.events.append(-number)
+
+        self._known[key] = number, weakref.ref(storage, ended)
+        return number
+
+    def _where(self) -> str:
+        return "the backward pass" if torch._C._current_graph_task_id() != -1 else self.module or "the model"
+
+    def reserve(self, size: int, name: str) -> int:
+        """The number of memory that something outside takes from the allocator and keeps."""
+        return self._allocate(size, name, ())
+
+    def live(self) -> set[int]:
+        """The numbers of what is allocated."""
+        return {number for number, _ in self._known.values()}
+
+    def _allocate(self, size: int, name: str, shape: tuple[int, ...]) -> int:
+        number = len(self.sizes) + 1
+        self.sizes[number], self.names[number], self.shapes[number] = size, name, shape
+        self.events.append(number)
+        return number
+
+    def _carry_out(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """The operation, for real where nothing fake is among its arguments."""
+        given = list(tensors((args, kwargs)))
+        if any(isinstance(tensor, FakeTensor) for tensor in given):
+            if func is aten._local_scalar_dense.default:  # a loss or a norm that is only told
+                return 0.0 if given[0].dtype.is_floating_point else 0
+            if func in INDEXED:
+                args = (args[0], [place for index in args[1] for place in _places(index)], *args[2:])
+            return func(*args, **kwargs)
+        if given or _makes_whole_numbers(func, args, kwargs):
+            with unset_fake_temporarily():
+                return func(*args, **kwargs)
+        return func(*args, **kwargs)
+
+    def _count(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
+        self.dispatches[self.counting] = self.dispatches.get(self.counting, 0) + 1
+        name = func.__name__.partition(".")[0]
+        if func.is_view or name in IDLE or func.namespace == "prim":
+            return
+        given, made = list(tensors((args, kwargs))), list(tensors(out))
+        first = next((t for t in (*given, *made) if t.is_floating_point()), None)
+        if first is None:
+            return
+        moved = sum({_identity(t): _bytes(t) for t in (*given, *made)}.values())
+        if name.endswith("_"):  # written in place: what is changed moves twice
+            moved += sum(_bytes(t) for t in tensors(args[0]))
+        kind, flops = "memory", 0.0
+        if func.overloadpacket in flop_registry:
+            flops = float(flop_registry[func.overloadpacket](*args, **kwargs, out_val=out))
+            kind = "attention" if "attention" in name else "matmul"
+        elif func.namespace == "bitsandbytes":
+            kind, flops = _bitsandbytes(name, args)
+        elif name.startswith("_fused_adam"):
+            kind = "optimizer"
+        kernels = max(1, len(args[0]) // 64) if name.startswith(("_foreach", "_fused")) and args else 1
+        key = self.counting, Operation(kind, str(first.dtype).removeprefix("torch."), flops, float(moved), 1, kernels)
+        self.operations[key] = self.operations.get(key, 0) + 1
+
+
+def tensors(tree: Any) -> Iterator[Tensor]:
+    """All tensors in nested tuples, lists and dictionaries."""
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, tuple | list):
+        for each in tree:
+            if isinstance(each, Tensor):
+                yield each
+            elif isinstance(each, tuple | list | dict):
+                yield from tensors(each)
+    elif isinstance(tree, dict):
+        for each in tree.values():
+            yield from tensors(each)
+
+
+def _places(index: Tensor | None) -> list[Tensor | None]:
+    """An index; of a real mask the places where it is set, whose number then is known, for each of its dimensions."""
+    if index is None or isinstance(index, FakeTensor) or index.dtype != torch.bool:
+        return [index]
+    with unset_fake_temporarily():
+        return list(index.nonzero(as_tuple=True))
+
+
+def _makes_whole_numbers(func: Any, args: Any, kwargs: Any) -> bool:
+    dtype = kwargs.get("dtype")
+    packet = func.overloadpacket
+    if packet is aten.arange:
+        return dtype in WHOLE or (dtype is None and all(isinstance(each, int) for each in args))
+    if packet is aten.full:
+        whole = dtype in WHOLE or (dtype is None and isinstance(args[1], int))
+        return whole and _elements(args[0]) <= REAL
+    return packet in (aten.zeros, aten.ones, aten.empty) and dtype in WHOLE and _elements(args[0]) <= REAL
+
+
+def _elements(shape: Any) -> int:
+    count = 1
+    for size in shape:
+        count *= size
+    return count
+
+
+def _identity(tensor: Tensor) -> tuple[int, int, int]:
+    return tensor.untyped_storage()._cdata, int(tensor.storage_offset()), tensor.numel()
+
+
+def _bytes(tensor: Tensor) -> int:
+    """What a kernel reads of a tensor: one that repeats its elements is no larger than what it stands on."""
+    size = tensor.numel() * tensor.element_size()
+    return min(size, int(tensor.untyped_storage().nbytes())) if 0 in tensor.stride() else size
+
+
+def _bitsandbytes(name: str, args: Any) -> tuple[str, float]:
+    if name == "gemm_4bit":
+        rows = args[0].numel() // args[0].shape[-1]
+        return "matmul", 2.0 * rows * args[2][0] * args[2][1]
+    return "dequantize", 0.0

@@ -1,0 +1,174 @@
+"""Trace the training of a run: the harness builds the model and takes two steps, on tensors without content.
+
+The first step is of the typical length and creates the optimizer's state; its operations are counted. The second is of
+the longest length; its peak is that of the run.
+"""
+
+import gc
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from datasets import Dataset
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.utils.data import SequentialSampler
+from transformers import Trainer
+from trl.trainer import dpo_trainer
+
+from bench.advise.trace import NotTraceable, Question, Trace, Workload
+from bench.config import Run
+from bench.config.run import from_dict
+from bench.data.tokens import IGNORED
+from bench.limits import too_long
+from bench.method import Context, Method
+from bench.models import kinds, load
+from bench.models.config import plan
+from bench.models.tokenizer import stand_in
+from bench.trace import kernels, quantised
+from bench.trace.recorder import Recorder
+from bench.trace.result import Marks, result
+from bench.train import loop
+from bench.train.meter import StepMeter
+from bench.train.precision import compute_precision
+
+TEXT = "Answer the question.", ("What is it? It is this.",)  # from which soft prompts may start
+TOKEN = 5  # any that every vocabulary has
+MICRO_BATCHES = 2  # of a step, that are traced; more of them have the same peak
+
+
+def trace(question: Question) -> Trace:
+    """Trace a training.
+
+    Raises:
+        NotTraceable: it is not supported, or reads contents that a trace does not have.
+    """
+    run = from_dict(question.run)
+    assert run.method is not None
+    run.model = replace(run.model, weights="random", tokenizer="")
+    precision = _precision(run, question.device)
+    with pretending(question.device, precision) as recorder:
+        job = _Job(run, run.method, question.workload, recorder, precision)
+        marks = job.build(question.device)
+        job.train(marks)
+        return result(recorder, marks, question, max(1, run.train.gradient_accumulation))
+
+
+@contextmanager
+def pretending(device: str, precision: str) -> Iterator[Recorder]:
+    """Inside the block nothing is computed but whole numbers; the recorder notes what would be."""
+    recorder = Recorder(pretend=True, workspace=kernels.workspace)
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(nn.Module, "_apply", _apply))
+        stack.enter_context(patch.object(dpo_trainer, "hash_module", lambda _: ""))  # the name of a cache of TRL's
+        stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+        stack.enter_context(recorder)
+        stack.enter_context(kernels.as_on(device))
+        stack.enter_context(torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"))
+        yield recorder
+
+
+def _precision(run: Run, device: str) -> str:
+    if device == "cuda" and run.train.precision == "auto":
+        return "bfloat16"
+    return compute_precision(run.train.precision, "cpu")
+
+
+@dataclass
+class _Job:
+    """One training with what its parts share."""
+
+    run: Run
+    method: Method
+    workload: Workload
+    recorder: Recorder
+    precision: str
+
+    def build(self, device: str) -> Marks:
+        """The adapted model, and which tensors are the base's and which the adapter's."""
+        run, method = self.run, self.method
+        info = load.info(run.model, device, run.train.gradient_checkpointing)
+        longest = replace(run, task=replace(run.task, max_length=self.workload.longest_tokens))
+        reason = too_long(longest, info, run.task.kind) or method.supports(info)
+        if reason is not None:
+            raise NotTraceable(reason)
+        labels = [f"class {i}" for i in range(self.workload.classes)] if info.kind == "classifier" else []
+        planned = plan(run.model, facts=True, labels=labels)
+        dtype = torch.float32 if method.trains_base_weights() else load.default_dtype(run.model.dtype, device)
+        load.quiet()
+        self.kind, self.tokenizer = planned.kind, stand_in(planned)
+        model = kinds.build(planned, dtype)
+        quantization = method.quantization()
+        if quantization is not None:
+            quantised.quantise(model, quantization, dtype, planned.kind)
+        load.settle(planned, model, self.tokenizer)
+        marks = Marks(self.recorder, planned.config.vocab_size, info.layers)
+        marks.weights()
+        self.model = method.adapt(model, Context(info, self.tokenizer, *TEXT))
+        if self.kind == "classifier":
+            kinds.train_heads(self.model)
+        gc.collect()
+        marks.adapted(self.model)
+        return marks
+
+    def train(self, marks: Marks) -> None:
+        """Two steps of the common loop."""
+        run, workload = self.run, self.workload
+        together = min(run.train.gradient_accumulation, MICRO_BATCHES)
+        size = workload.rows * together
+        rows = [self._row(length, i) for length in (workload.mean_tokens, workload.longest_tokens) for i in range(size)]
+        settings = replace(run.train, batch_size=size, gradient_accumulation=together, save_every=0)
+        short = replace(run, train=settings, budget=replace(run.budget, steps=2, tokens=0, epochs=0.0, seconds=0.0))
+        short.launch = replace(run.launch, processes=1)
+        hook = register_module_forward_pre_hook(marks.entered)
+        with (
+            hook,
+            tempfile.TemporaryDirectory() as folder,
+            patch.object(loop, "StepMeter", marks.watching(StepMeter)),
+            patch.object(Trainer, "_get_train_sampler", lambda _, rows=None: SequentialSampler(range(2 * size))),
+        ):
+            loop.train(
+                short, self.model, self.tokenizer, Dataset.from_list(rows), self.precision, "cpu", Path(folder),
+                lambda _: None, self.kind, workload.rows,
+            )  # fmt: skip
+
+    def _row(self, length: int, place: int) -> dict[str, Any]:
+        """A training row of `length` tokens; where rows shall be padded, all but the first are one token shorter."""
+        length -= self.workload.padded and place % self.workload.rows > 0
+        answer = min(length - 1, max(1, round(self.workload.labelled * length)))
+        if self.kind == "classifier":
+            return {"input_ids": [TOKEN] * length, "labels": [0]}
+        if self.kind == "seq2seq":
+            return {"input_ids": [TOKEN] * length, "labels": [TOKEN] * answer}
+        if self.method.objective != "dpo":
+            return {"input_ids": [TOKEN] * length, "labels": [IGNORED] * (length - answer) + [TOKEN] * answer}
+        wrong = max(1, answer - self.workload.padded)
+        row = {
+            "prompt_ids": [TOKEN] * (length - answer),
+            "chosen_ids": [TOKEN] * answer,
+            "rejected_ids": [TOKEN] * wrong,
+        }
+        known = self.workload.reference or self.method.trains_base_weights()
+        return row | ({"ref_chosen_logps": -1.0, "ref_rejected_logps": -1.0} if known else {})
+
+
+def _apply(module: nn.Module, function: Any, recurse: bool = True) -> nn.Module:
+    """`nn.Module._apply`, which cannot exchange the contents of fake tensors: the parameters are replaced."""
+    for child in module.children() if recurse else ():
+        child._apply(function)
+    for name, parameter in module._parameters.items():
+        if parameter is not None:
+            with torch.no_grad():
+                changed = function(parameter)
+            if changed is not parameter:
+                module._parameters[name] = nn.Parameter(changed, parameter.requires_grad)
+    for name, buffer in module._buffers.items():
+        if buffer is not None:
+            module._buffers[name] = function(buffer)
+    return module
