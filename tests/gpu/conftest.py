@@ -1,6 +1,7 @@
 """The reference records of this machine's GPU: those that are there, and what is missing within the time given."""
 
 import os
+from functools import partial
 
 import pytest
 
@@ -39,4 +40,4 @@ def compared(records: list[Record]) -> list[Compared]:
     """Every run that was trained, beside what the advisor says of it."""
     from bench.advise.tracer import traces
 
-    return compare(records, traces)
+    return compare(records, partial(traces, workers=max(1, (os.cpu_count() or 1) // 2)))
