@@ -98,6 +98,7 @@ def test_the_command_at_the_head_of_an_experiment_plans_its_runs(file: Path):
     program, verb, *overrides = shlex.split(command.removeprefix("# "))
     assert (program, verb, overrides[0]) == ("tunebench", "sweep", _name(file))
     assert all(override.startswith("launch.") for override in overrides[1:])  # which change nothing of the runs
+    _run(*overrides)
     runs = _planned(overrides[0])
     assert {run.method.name for run in runs} <= _built_in()
     assert len({run.run_id() for run in runs}) == len(runs) > 0
