@@ -36,7 +36,9 @@ def trace(question: Question, recorder: Recorder) -> Trace:
     settings = run["method"]["peft_config"]
     if settings is not None:
         whole = run["train"].get("autocast_adapter_dtype", True)
-        model = get_peft_model(model, PeftConfig.from_peft_type(**settings | {"task_type": "CAUSAL_LM"}), autocast_adapter_dtype=whole)
+        model = get_peft_model(
+            model, PeftConfig.from_peft_type(**settings | {"task_type": "CAUSAL_LM"}), autocast_adapter_dtype=whole
+        )
     gc.collect()
     marks.adapted(model)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4, foreach=True)
