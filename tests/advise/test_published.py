@@ -1,7 +1,8 @@
 """Predictions beside ten runs that huggingface/peft has published: Llama-3.2-3B on an L40S, batches of 4.
 
 What they measured is the most memory that was reserved. Rows are cut at 768 tokens; how long the longest batch was is
-not published. With 704 tokens, which one of the ten (LoRA) tells, all ten are to be right; with 768 none may be too low.
+not published. With 704 tokens, which one of the ten (LoRA) tells, all ten are to be right; with 768
+none may be too low.
 """
 
 import json
