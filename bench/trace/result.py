@@ -1,6 +1,8 @@
 """From what a recorder has noted to a `Trace`: marks of what belongs to what, the replay, the counts."""
 
 import gc
+from collections import Counter
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -13,6 +15,7 @@ from bench.models import load
 from bench.trace import kernels, quantised
 from bench.trace.recorder import Recorder
 
+TOGETHER = 64  # tensors that one kernel of a grouped operation takes, about
 LIBRARIES = ("torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes")
 
 
@@ -45,6 +48,7 @@ class Marks:
         self.trainable, self.total = counts.trainable, counts.total
         self.checkpoint_bytes = _checkpoint(model)
         self.of["workspace"] = {self.recorder.reserve(kernels.CUBLAS_WORKSPACE, "cuBLAS")}
+        self.recorder.attach(model, self.layers, quantised.constants)
         self._modules = {id(module): name for name, module in model.named_modules() if name}
 
     def entered(self, module: nn.Module, _: Any) -> None:
@@ -63,11 +67,12 @@ class Marks:
                 training = (p for p in kwargs["model"].parameters() if p.requires_grad)
                 marks.of["adapter"] |= {recorder.note(p) for p in training} - marks.of["weights"]
                 if self._done:
-                    recorder.events.append(RESET)
+                    recorder.happens(RESET)
                 else:
                     recorder.counting = "batch"
 
             def on_pre_optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+                recorder.layers.rest()
                 if recorder.counting:
                     recorder.counting = "step"
                 recorder.module = "the optimizer's step"
@@ -79,6 +84,10 @@ class Marks:
                 states = kwargs["optimizer"].state.values()
                 marks.of["optimizer"] = {recorder.note(t) for state in states for t in state.values() if t.dim()}
                 super().on_optimizer_step(*args, **kwargs)
+
+            def on_step_end(self, *args: Any, **kwargs: Any) -> Any:
+                recorder.over = bool(self._done)
+                return super().on_step_end(*args, **kwargs)
 
             def count(self, examples: int, tokens: Any, trained_tokens: Any, loss: Any) -> None:
                 marks.tokens += int(tokens) if recorder.counting else 0
@@ -162,10 +171,12 @@ def _times(part: str, micro_batches: int) -> float:
 
 def _operations(recorder: Recorder, micro_batches: int) -> tuple[Operation, ...]:
     found: dict[Operation, int] = {}
-    for (part, operation), count in recorder.operations.items():
-        alike = Operation("optimizer" if part == "step" else operation.kind, *tuple(vars(operation).values())[1:])
+    counts = Counter((part, operation) for _, part, operation in recorder.operations)
+    for (part, o), count in counts.items():
+        kind = "optimizer" if part == "step" else o.kind
+        alike = replace(o, kind=kind, kernels=max(1, o.kernels // TOGETHER))
         found[alike] = found.get(alike, 0) + round(count * _times(part, micro_batches))
-    return tuple(Operation(o.kind, o.dtype, o.flops, o.bytes, count, o.kernels) for o, count in found.items())
+    return tuple(replace(o, count=count) for o, count in found.items())
 
 
 def _checkpoint(model: Any) -> int:

@@ -31,7 +31,7 @@ from bench.method import Context, Method
 from bench.models import kinds, load
 from bench.models.config import plan
 from bench.models.tokenizer import stand_in
-from bench.trace import kernels, quantised
+from bench.trace import depth, kernels, quantised
 from bench.trace.recorder import Recorder
 from bench.trace.result import Marks, result
 from bench.train import loop
@@ -53,11 +53,17 @@ def trace(question: Question) -> Trace:
     assert run.method is not None
     run.model = replace(run.model, weights="random", tokenizer="")
     precision = _precision(run, question.device)
-    with pretending(question.device, precision) as recorder:
-        job = _Job(run, run.method, question.workload, recorder, precision)
-        marks = job.build(question.device)
-        job.train(marks)
-        return result(recorder, marks, question, max(1, run.train.gradient_accumulation))
+    method = run.method
+
+    def record(layers: int) -> tuple[Recorder, Marks]:
+        with pretending(question.device, precision) as recorder:
+            job = _Job(run, method, question.workload, recorder, precision)
+            marks = job.build(question.device, layers)
+            job.train(marks)
+            return recorder, marks
+
+    recorder, marks = depth.recorded(record, plan(run.model, facts=True).config)
+    return result(recorder, marks, question, max(1, run.train.gradient_accumulation))
 
 
 @contextmanager
@@ -90,8 +96,8 @@ class _Job:
     recorder: Recorder
     precision: str
 
-    def build(self, device: str) -> Marks:
-        """The adapted model, and which tensors are the base's and which the adapter's."""
+    def build(self, device: str, layers: int) -> Marks:
+        """The adapted model, of so many layers, and which tensors are the base's and which the adapter's."""
         run, method = self.run, self.method
         info = load.info(run.model, device, run.train.gradient_checkpointing)
         longest = replace(run, task=replace(run.task, max_length=self.workload.longest_tokens))
@@ -100,6 +106,7 @@ class _Job:
             raise NotTraceable(reason)
         labels = [f"class {i}" for i in range(self.workload.classes)] if info.kind == "classifier" else []
         planned = plan(run.model, facts=True, labels=labels)
+        depth.cut(planned.config, layers)
         dtype = torch.float32 if method.trains_base_weights() else load.default_dtype(run.model.dtype, device)
         load.quiet()
         self.kind, self.tokenizer = planned.kind, stand_in(planned)
@@ -108,7 +115,7 @@ class _Job:
         if quantization is not None:
             quantised.quantise(model, quantization, dtype, planned.kind)
         load.settle(planned, model, self.tokenizer)
-        marks = Marks(self.recorder, planned.config.vocab_size, info.layers)
+        marks = Marks(self.recorder, planned.config.vocab_size, layers)
         marks.weights()
         self.model = method.adapt(model, Context(info, self.tokenizer, *TEXT))
         if self.kind == "classifier":
