@@ -52,8 +52,10 @@ def recorded(record: Callable[[int], Recorded], config: Any) -> Recorded:
 
 def uniform(config: Any) -> bool:
     """Whether all layers of a model are alike, by its configuration."""
-    lists = [value for value in vars(config).values() if isinstance(value, list) and len(value) == config.num_hidden_layers]
-    return config.model_type in UNIFORM and all(len(set(map(str, value))) == 1 for value in lists)
+    lists = [
+        value for value in vars(config).values() if isinstance(value, list) and len(value) == config.num_hidden_layers
+    ]
+    return config.model_type in UNIFORM and all(len(set(map(str, each))) == 1 for each in lists)
 
 
 def cut(config: Any, depth: int) -> None:
@@ -70,12 +72,11 @@ def stretched(short: Recorded, long: Recorded, depth: int) -> Recorded:
     Raises:
         Irregular: the record of SHORT layers, stretched to LONG, is not that of LONG layers.
     """
-    shown, seen = _Stretch(short[0], LONG - SHORT), long[0]
-    if shown.events != seen.events or shown.names != seen.names or shown.whose != seen.whose:
+    seen, times = long[0], depth - LONG
+    shown, same, whole = _Stretch(short[0], LONG - SHORT), _Stretch(seen, 0), _Stretch(seen, times)
+    if shown.events != same.events or shown.names != same.names or shown.whose != same.whose:
         raise Irregular
-    times = depth - LONG
-    grown = {n: times * (size - shown.sizes[n]) for n, size in seen.sizes.items()}
-    whole = _Stretch(seen, times)
+    grown = {source: times * (same.sizes[n] - shown.sizes[n]) for n, source in same.source.items()}
     made = Recorder(pretend=False)
     made.events, made.names = whole.events, whole.names
     made.sizes = {n: whole.sizes[n] + grown[source] for n, source in whole.source.items()}

@@ -1,4 +1,4 @@
-"""What a CUDA device would do where a CPU does something else: attention kernels, autocast, grouped kernels.
+"""What a CUDA device would do where a CPU does something else: attention kernels and autocast.
 
 The tensors of a trace lie on the CPU, since a torch without CUDA makes no others, not even fake ones.
 """
@@ -31,14 +31,8 @@ def as_on(device: str) -> Iterator[None]:
     if device != "cuda":
         yield
         return
-    groups = torch.utils._foreach_utils._get_foreach_kernels_supported_devices
     with ExitStack() as stack:
         stack.enter_context(patch.object(functional, "scaled_dot_product_attention", attention))
-        stack.enter_context(
-            patch.object(
-                torch.utils._foreach_utils, "_get_foreach_kernels_supported_devices", lambda: [*groups(), "cpu"]
-            )
-        )
         stack.enter_context(_CudaAutocast())
         yield
 

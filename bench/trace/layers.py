@@ -41,17 +41,15 @@ class Layers:
             number: of a tensor.
             more: tensors of a module beside its parameters and buffers.
         """
+        self.of = {number(tensor): OUTSIDE for tensor in (*model.parameters(), *model.buffers(), *more(model))}
         lists = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.ModuleList) and len(m) == count]
-        for tensor in (*model.parameters(), *model.buffers(), *more(model)):
-            self.of[number(tensor)] = OUTSIDE
-        if len(lists) != 1:
-            return
-        self.path, layers = lists[0]
-        for i, layer in enumerate(layers):
-            for tensor in (*layer.parameters(), *layer.buffers(), *more(layer)):
-                self.of[number(tensor)] = i
-            layer.register_forward_pre_hook(partial(self._enter, i))
-        layers[-1].register_forward_hook(self._leave)
+        if len(lists) == 1:
+            self.path, layers = lists[0]
+            for i, layer in enumerate(layers):
+                self.of |= {number(tensor): i for tensor in (*layer.parameters(), *layer.buffers(), *more(layer))}
+                layer.register_forward_pre_hook(partial(self._enter, i))
+            layers[-1].register_forward_hook(self._leave)
+        self.of.pop(0, None)  # of tensors without elements
 
     def _enter(self, i: int, *_: Any) -> None:
         if torch._C._current_graph_task_id() == -1:  # else it is computed again for the backward pass

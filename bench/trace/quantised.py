@@ -45,16 +45,16 @@ def _fill(module: Any, quantization: Quantization, dtype: torch.dtype) -> None:
     shape = torch.Size((module.out_features, module.in_features))
     blocks = shape.numel() // BLOCK
     common = {"blocksize": BLOCK, "quant_type": quantization.data_type, "shape": shape, "dtype": dtype}
-    code = torch.empty(16)
+    code = torch.zeros(16)
     if quantization.double:
         inner = QuantState(
-            absmax=torch.empty(-(-blocks // OUTER)), blocksize=OUTER, code=torch.empty(256), dtype=torch.float32
+            absmax=torch.zeros(-(-blocks // OUTER)), blocksize=OUTER, code=torch.zeros(256), dtype=torch.float32
         )
-        scales = torch.empty(blocks, dtype=torch.uint8)
-        state = QuantState(absmax=scales, code=code, offset=torch.empty(()), state2=inner, **common)
+        scales = torch.zeros(blocks, dtype=torch.uint8)
+        state = QuantState(absmax=scales, code=code, offset=torch.zeros(()), state2=inner, **common)
     else:
-        state = QuantState(absmax=torch.empty(blocks), code=code, **common)
-    weight: Any = nn.Parameter(torch.empty(shape.numel() // 2, 1, dtype=torch.uint8), requires_grad=False)
+        state = QuantState(absmax=torch.zeros(blocks), code=code, **common)
+    weight: Any = nn.Parameter(torch.zeros(shape.numel() // 2, 1, dtype=torch.uint8), requires_grad=False)
     weight.quant_state, weight.quant_type, weight.compress_statistics = (
         state,
         quantization.data_type,

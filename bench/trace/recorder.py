@@ -74,7 +74,7 @@ class Recorder(TorchDispatchMode):
             self.note(tensor, func, own[i] if own and i < len(own) else None)
         if workspace:
             self.happens(-scratch)
-        if self.counting:
+        if self.counting and func.namespace != "prim":
             self._count(self.layers.here(own[0] if own else None), func, args, kwargs, out)
         return out
 
@@ -113,10 +113,17 @@ class Recorder(TorchDispatchMode):
         self.whose.append(self.layers.here(self.layers.of.get(abs(event), own)))
 
     def attach(self, model: nn.Module, layers: int, more: Callable[[nn.Module], Iterable[Tensor]]) -> None:
-        """Tell from here on, and of what was before, which layer of `model` is at work; see `Layers.attach`."""
+        """Begin the record at a model as if it had been loaded as it is: without what was freed on the way there.
+
+        Args:
+            model: ready to be trained.
+            layers: how many it has.
+            more: tensors of a module beside its parameters and buffers.
+        """
         self.layers.attach(model, layers, self.note, more)
-        self.layers.of.pop(0, None)  # of tensors without elements
-        self.whose = self.layers.again(map(abs, self.events))
+        alive = self.live()
+        self.events = [number for number in self.events if number in alive]
+        self.whose = self.layers.again(self.events)
 
     def _owners(self, args: Any) -> list[int | None]:
         """The layers of the first argument's tensors."""
@@ -159,7 +166,7 @@ class Recorder(TorchDispatchMode):
     def _count(self, layer: int, func: Any, args: Any, kwargs: Any, out: Any) -> None:
         self.dispatches[self.counting] = self.dispatches.get(self.counting, 0) + 1
         name = func.__name__.partition(".")[0]
-        if func.is_view or name in IDLE or func.namespace == "prim":
+        if func.is_view or name in IDLE:
             return
         given, made = list(tensors((args, kwargs))), list(tensors(out))
         first = next((t for t in (*given, *made) if t.is_floating_point()), None)

@@ -47,8 +47,8 @@ class Marks:
         counts = load.parameters(model)
         self.trainable, self.total = counts.trainable, counts.total
         self.checkpoint_bytes = _checkpoint(model)
-        self.of["workspace"] = {self.recorder.reserve(kernels.CUBLAS_WORKSPACE, "cuBLAS")}
         self.recorder.attach(model, self.layers, quantised.constants)
+        self.of["workspace"] = {self.recorder.reserve(kernels.CUBLAS_WORKSPACE, "cuBLAS")}
         self._modules = {id(module): name for name, module in model.named_modules() if name}
 
     def entered(self, module: nn.Module, _: Any) -> None:

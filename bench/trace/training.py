@@ -7,20 +7,19 @@ the longest length; its peak is that of the run.
 import gc
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import torch
-from datasets import Dataset
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.nn.utils import clip_grad
 from torch.utils.data import SequentialSampler
 from transformers import Trainer
-from trl.trainer import dpo_trainer
 
 from bench.advise.trace import NotTraceable, Question, Trace, Workload
 from bench.config import Run
@@ -43,8 +42,12 @@ TOKEN = 5  # any that every vocabulary has
 MICRO_BATCHES = 2  # of a step, that are traced; more of them have the same peak
 
 
-def trace(question: Question) -> Trace:
+def trace(question: Question, pretend: bool = True) -> Trace:
     """Trace a training.
+
+    Args:
+        question: what to train.
+        pretend: on tensors without content; else the same is computed in earnest on this CPU, to compare the two.
 
     Raises:
         NotTraceable: it is not supported, or reads contents that a trace does not have.
@@ -56,24 +59,27 @@ def trace(question: Question) -> Trace:
     method = run.method
 
     def record(layers: int) -> tuple[Recorder, Marks]:
-        with pretending(question.device, precision) as recorder:
+        with recording(question.device, precision, pretend) as recorder:
             job = _Job(run, method, question.workload, recorder, precision)
             marks = job.build(question.device, layers)
             job.train(marks)
             return recorder, marks
 
-    recorder, marks = depth.recorded(record, plan(run.model, facts=True).config)
+    config = plan(run.model, facts=True).config
+    recorder, marks = depth.recorded(record, config) if pretend else record(config.num_hidden_layers)
     return result(recorder, marks, question, max(1, run.train.gradient_accumulation))
 
 
 @contextmanager
-def pretending(device: str, precision: str) -> Iterator[Recorder]:
-    """Inside the block nothing is computed but whole numbers; the recorder notes what would be."""
-    recorder = Recorder(pretend=True, workspace=kernels.workspace)
+def recording(device: str, precision: str, pretend: bool) -> Iterator[Recorder]:
+    """Inside the block the recorder notes what is computed, or, with `pretend`, what would be."""
+    recorder = Recorder(pretend, kernels.workspace)
     with ExitStack() as stack:
         stack.enter_context(patch.object(nn.Module, "_apply", _apply))
-        stack.enter_context(patch.object(dpo_trainer, "hash_module", lambda _: ""))  # the name of a cache of TRL's
-        stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+        if pretend:
+            stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+            # torch groups kernels for tensors of its own classes alone
+            stack.enter_context(patch.object(clip_grad, "_has_foreach_support", lambda tensors, device: True))
         stack.enter_context(recorder)
         stack.enter_context(kernels.as_on(device))
         stack.enter_context(torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"))
@@ -84,6 +90,18 @@ def _precision(run: Run, device: str) -> str:
     if device == "cuda" and run.train.precision == "auto":
         return "bfloat16"
     return compute_precision(run.train.precision, "cpu")
+
+
+class Rows(list[dict[str, Any]]):
+    """Training rows, with what the loop asks a `datasets.Dataset` for beside them, without that library."""
+
+    @property
+    def column_names(self) -> list[str]:
+        """The keys of a row."""
+        return list(self[0])
+
+    def __getitem__(self, key: Any) -> Any:
+        return [row[key] for row in self] if isinstance(key, str) else super().__getitem__(key)
 
 
 @dataclass
@@ -133,15 +151,18 @@ class _Job:
         settings = replace(run.train, batch_size=size, gradient_accumulation=together, save_every=0)
         short = replace(run, train=settings, budget=replace(run.budget, steps=2, tokens=0, epochs=0.0, seconds=0.0))
         short.launch = replace(run.launch, processes=1)
+        dpo = self.method.objective == "dpo"  # TRL would read all weights to name a cache
+        unnamed = patch("trl.trainer.dpo_trainer.hash_module", lambda _: "") if dpo else nullcontext()
         hook = register_module_forward_pre_hook(marks.entered)
         with (
             hook,
+            unnamed,
             tempfile.TemporaryDirectory() as folder,
             patch.object(loop, "StepMeter", marks.watching(StepMeter)),
             patch.object(Trainer, "_get_train_sampler", lambda _, rows=None: SequentialSampler(range(2 * size))),
         ):
             loop.train(
-                short, self.model, self.tokenizer, Dataset.from_list(rows), self.precision, "cpu", Path(folder),
+                short, self.model, self.tokenizer, Rows(rows), self.precision, "cpu", Path(folder),
                 lambda _: None, self.kind, workload.rows,
             )  # fmt: skip
 

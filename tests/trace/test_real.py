@@ -1,0 +1,69 @@
+"""A trace on tensors without content is, byte for byte, that of the same training in earnest on this CPU."""
+
+from dataclasses import replace
+
+import pytest
+
+from bench.advise.trace import NotTraceable, Question, Trace, Workload
+from bench.config import Model, Run
+from bench.config.run import to_dict
+from bench.method import discover, get
+from bench.models.families import FAMILIES
+from bench.trace.training import trace
+
+VOCABULARY = 2048  # that of the embedded tokenizer
+WORKLOAD = Workload(rows=4, mean_tokens=32, longest_tokens=64)
+
+
+def question(method: str, family: str, workload: Workload = WORKLOAD, **train: object) -> Question:
+    """A run of a method with its defaults on a tiny model of a family, on a CPU."""
+    found = FAMILIES[family]
+    facts = found.facts | {"vocab_size": VOCABULARY}
+    run = Run(get(method)(), Model("tiny", kind=found.kind, architecture=facts, attention=found.attention))
+    run.train = replace(run.train, **{"precision": "float32", **train})
+    return Question(to_dict(run), workload, "cpu")
+
+
+def same(asked: Question) -> Trace:
+    """The trace without content, which is checked against the one in earnest."""
+    found, real = trace(asked), trace(asked, pretend=False)
+    keys = ("live_bytes", "allocated_bytes", "reserved_bytes", "static_bytes", "breakdown", "checkpoint_bytes", "tokens")
+    assert {key: getattr(found, key) for key in keys} == {key: getattr(real, key) for key in keys}
+    assert found.peak_operation == real.peak_operation
+    products = [{(o.flops, o.bytes): o.count for o in each.operations if o.kind == "matmul"} for each in (found, real)]
+    assert products[0] == products[1]
+    assert found.live_bytes > found.static_bytes > 0
+    return found
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("method", sorted(discover()))
+def test_every_method(method: str, checkpointing: bool) -> None:
+    asked = question(method, "llama", gradient_checkpointing=checkpointing)
+    if checkpointing and method == "prefix":
+        with pytest.raises(NotTraceable, match="checkpointing"):
+            trace(asked)
+        return
+    same(asked)
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_every_family(family: str, method: str) -> None:
+    asked = question(method, family)
+    try:
+        same(asked)
+    except NotTraceable as error:
+        assert (family, method) == ("mamba", "lora"), error
+
+
+def test_batches_without_padding_and_with_all_logits() -> None:
+    packed = same(question("lora", "llama", replace(WORKLOAD, padded=False)))
+    whole = same(question("lora", "llama", replace(WORKLOAD, padded=False), loss="full"))
+    assert whole.breakdown["logits"] > packed.breakdown["logits"]
+
+
+def test_micro_batches_beyond_the_second_add_time_and_no_memory() -> None:
+    two, four = (same(question("lora", "llama", gradient_accumulation=n, batch_size=4 * n)) for n in (2, 4))
+    assert four.live_bytes == two.live_bytes
+    assert four.tokens == 2 * two.tokens
