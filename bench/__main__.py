@@ -17,8 +17,10 @@ tunebench compares ways of fine-tuning a language model under one train and eval
   tunebench serve [RESULTS ...]       the same page in the browser, refreshed while a sweep runs
   tunebench compare A B               two runs, or two sets of runs, side by side, with intervals of the differences
   tunebench reproduce RUN             do a run again from its record, and say whether it gives the same
+  tunebench advise --model M --gpu CARD               which method for this model, card and data, and will it fit
   tunebench import SOURCE DIR         what others published, as records that say so
   tunebench methods | models | tasks | hardware       what there is;  models --matrix: which method runs on which
+  tunebench calibrate                 measure the device at hand, for the advisor's predictions of time
   tunebench data inspect|clean|convert FILE           look at data, clean it, write it in another format
   tunebench new-method NAME           write a method of your own, with its test
 
@@ -35,10 +37,12 @@ COMMANDS = {
     "table": "bench.report.cli",
     "report": "bench.report.page.cli",
     "serve": "bench.serve",
+    "advise": "bench.advise.cli",
     "import": "bench.imports.cli",
     "compare": "bench.report.compare_cli",
     "reproduce": "bench.reproduce",
     "data": "bench.clean.cli",
+    "calibrate": "bench.advise.calibrate",
     "new-method": "bench.scaffold",
 }
 LISTED = ("methods", "models", "tasks", "hardware")

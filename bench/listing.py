@@ -12,6 +12,11 @@ usage: tunebench {kind}{options}
 
 What there is to choose from, one a line, with the override that chooses it: tunebench run {use}=NAME
 """
+CARDS = """
+Then the cards that `tunebench advise --gpu NAME` knows, whose facts are estimates until `tunebench calibrate` has
+measured the one at hand. To add one, put a file NAME.yaml with the keys of those in {shipped}
+into {own}
+"""
 MATRIX = "\n  --matrix  which method runs on which family of base models, and why not on the others\n"
 
 
@@ -20,6 +25,10 @@ def main(kind: str, arguments: Sequence[str] = ()) -> int:
     if {"-h", "--help"} & set(arguments):
         print(USAGE.format(kind=kind, options=" [--matrix]" * (kind == "models"), use=USES[kind]), end="")
         print(MATRIX * (kind == "models"), end="")
+        if kind == "hardware":
+            from bench.advise.cards import SHIPPED, own_folder
+
+            print(CARDS.format(shipped=SHIPPED, own=own_folder()), end="")
         return 0
     if list(arguments) == ["--matrix"] and kind == "models":
         from bench.models.matrix import main as matrix
@@ -29,10 +38,22 @@ def main(kind: str, arguments: Sequence[str] = ()) -> int:
         print(f"tunebench {kind}: there is no option {arguments[0]}", file=sys.stderr)
         return 2
     rows = methods() if kind == "methods" else named(USES[kind])
-    width = max(len(name) for name, _ in rows)
-    for name, text in rows:
-        print(f"{USES[kind]}={name:<{width}}  {text}")
+    rows = [(f"{USES[kind]}={name}", text) for name, text in rows]
+    try:
+        rows += _cards() if kind == "hardware" else []
+    except ValueError as error:  # a file of the user's own
+        print(error, file=sys.stderr)
+        return 2
+    width = max(len(choice) for choice, _ in rows)
+    for choice, text in rows:
+        print(f"{choice:<{width}}  {text}")
     return 0
+
+
+def _cards() -> list[tuple[str, str]]:
+    from bench.advise import cards
+
+    return [(f"--gpu={card.name}", card.summary()) for card in cards.listed()]
 
 
 def methods() -> list[tuple[str, str]]:

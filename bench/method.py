@@ -87,6 +87,10 @@ class Method:
         """Whether weights of the base itself change; they are then held in float32 as master weights."""
         return False
 
+    def mergeable(self) -> bool:
+        """Whether the result can be one model of the base's architecture, with nothing beside it."""
+        return self.trains_base_weights()
+
     def param_groups(self, model: "nn.Module") -> list[dict[str, Any]] | None:
         """Optimizer parameter groups, as torch.optim takes them; None is one group of all that trains."""
         return None

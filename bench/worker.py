@@ -22,9 +22,10 @@ from bench.data.example import Example, TaskData
 from bench.data.prepare import general_text, prepare
 from bench.evaluate.forgetting import general_loss
 from bench.evaluate.scores import decoding, evaluate
+from bench.forecast import forecast
 from bench.limits import too_few_for_general_text, too_long, unsharded
 from bench.measure.environment import environment
-from bench.measure.memory import MemoryMeter
+from bench.measure.memory import MemoryMeter, limit_memory
 from bench.method import Context, Method, ModelInfo
 from bench.models import checkpoint, load
 from bench.models.kinds import train_heads
@@ -106,6 +107,8 @@ def _carry_out(run: Run, folder: Path, record: Record, send: Send, attempt: Atte
     device = load.pick_device(run.hardware.device)
     _share_machine(run, device)
     record.environment = environment(device, hardware=folder.parent.name)
+    if run.hardware.memory_gib:
+        record.environment.device_memory_bytes = limit_memory(run.hardware.memory_gib, device)
     info = load.info(run.model, device, run.train.gradient_checkpointing)
     reason = too_long(run, info, run.task.kind) or (run.method.supports(info) if run.method is not None else None)
     reason = reason or too_few_for_general_text(run, info) or (unsharded(run, device) if ranks.sharded() else None)
@@ -181,6 +184,11 @@ class Job:
         """Adapt the model and train it within the budget."""
         run = self.run
         rows = loop.rows(run, data.train, tokenizer, self.kind, data.choices)
+        micro = self.attempt.micro_batch_size or loop.configured_micro_batch(run)
+        where = self.record.environment
+        if run.launch.predict and ranks.rank() == 0 and where is not None:
+            with self.phase("predict"):
+                self.record.prediction = forecast(run, rows, micro, where, self.precision, len(data.choices), self.send)
         if loop.precomputes_reference(run, rows):
             with self.phase("reference"):
                 rows = loop.with_reference(model, rows, tokenizer, run.measure.eval_batch_size)
@@ -193,8 +201,7 @@ class Job:
             self.record.parameters = load.parameters(model)
         with self.phase("train"):
             self.record.training = loop.train(
-                run, model, tokenizer, rows, self.precision, self.device, self.folder, self.send, self.kind,
-                self.attempt.micro_batch_size,
+                run, model, tokenizer, rows, self.precision, self.device, self.folder, self.send, self.kind, micro,
             )  # fmt: skip
         return model
 

@@ -38,6 +38,10 @@ class Dpo(Method):
         """As the adapter does."""
         return self.adapter.trains_base_weights()
 
+    def mergeable(self) -> bool:
+        """As the adapter is."""
+        return self.adapter.mergeable()
+
     def param_groups(self, model: "nn.Module") -> list[dict[str, Any]] | None:
         """As the adapter does."""
         return self.adapter.param_groups(model)

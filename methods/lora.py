@@ -39,6 +39,10 @@ class Lora(Method):
         )
         return _peft.attach(model, config, context)
 
+    def mergeable(self) -> bool:
+        """The update can be added to the weights; to those of a quantised base when they are restored."""
+        return True
+
     def param_groups(self, model: "nn.Module") -> list[dict[str, Any]] | None:
         """The adapter at the method's learning rate, a classifier's new head at its own."""
         return _peft.groups(model)

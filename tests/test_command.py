@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from bench import __version__
 from bench.__main__ import USAGE, main
+from bench.advise.cards import listed as cards_listed
 from bench.app import UserError, plan
 from bench.method import discover
 from bench.paths import conf_dir
@@ -25,6 +26,7 @@ PYTHONPATH = str(Path(__file__).resolve().parents[1])
 SMALL = (
     "task=arithmetic", "task.train_examples=16", "task.validation_examples=4", "task.test_examples=3", "budget.steps=2",
     "train.batch_size=4", "train.precision=float32", "task.max_new_tokens=2", "measure.forgetting=false",
+    "launch.predict=false",
 )  # fmt: skip
 
 
@@ -42,8 +44,8 @@ def type_(tmp_path: Path) -> Type:
 METHODS = "dpo, dpo-qlora, full, lora, prefix, prompt, ptuning, qlora"
 ADAPTERS = "full, lora, prefix, prompt, ptuning, qlora"
 KNOWN = (
-    "compare, data, hardware, import, methods, models, new-method, report, reproduce, run, serve, status, sweep, "
-    "table, tasks"
+    "advise, calibrate, compare, data, hardware, import, methods, models, new-method, report, reproduce, run, serve, "
+    "status, sweep, table, tasks"
 )
 
 
@@ -209,7 +211,8 @@ def test_lists_name_every_choice_with_one_line_that_can_be_typed(command: str, g
     folder = conf_dir() / group
     files = {file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.yaml")}
     methods = set(discover()) if group == "method" else set()
-    assert listed.keys() == {f"{group}={name}" for name in files | methods}
+    cards = {f"--gpu={card.name}" for card in cards_listed()} if group == "hardware" else set()
+    assert listed.keys() == {f"{group}={name}" for name in files | methods} | cards
     assert all(len(text) > 5 and not text.startswith("#") for text in listed.values())
     assert len({line.index(text) for line, text in zip(done.stdout.splitlines(), listed.values(), strict=True)}) == 1
 

@@ -28,7 +28,10 @@ LAYERS: dict[str, tuple[set[str], set[str] | None]] = {
     "bench.method": ({"methods"}, set()),
     "bench.config": ({"bench.method"}, set()),
     "bench.imports": ({"bench.records"}, set()),
-    "bench.advise": (_BASIS, {"rich", "yaml", "platformdirs", "numpy"}),
+    "bench.advise": (
+        _BASIS | {"bench.launch", "bench.measure", "bench.models", "bench.report"},
+        {"rich", "numpy", "yaml", "platformdirs", "psutil", "huggingface_hub"},
+    ),
     "bench.report": ({"bench.records", "bench.paths"}, {"rich", "jinja2", "numpy", "vl_convert"}),
     "bench.data": (_BASIS, None),
     "bench.models": (_BASIS | {"bench.data"}, None),
@@ -51,7 +54,7 @@ PARENT = {
     "bench.status",
     "bench.sweep",
 }
-CHILD = {"bench.worker", "bench.contract", "bench.limits", "bench.trace"}
+CHILD = {"bench.worker", "bench.contract", "bench.forecast", "bench.limits", "bench.trace"}
 CHILD_SIDE = {"bench.launch.preload", "bench.launch.child"}  # run in the fork server and its children alone
 ONLY_HYDRA = "bench.app"
 HYDRA = {"hydra", "omegaconf"}
@@ -164,7 +167,7 @@ def test_the_child_does_not_know_the_parent():
             assert _part(name) not in PARENT - {"bench.launch"} | {"bench.report"}, f"{module} imports {name}"
 
 
-@pytest.mark.parametrize("module", ["bench.report", "bench.config", "bench.app"])
+@pytest.mark.parametrize("module", ["bench.report", "bench.config", "bench.app", "bench.advise.cli"])
 def test_importing_the_light_parts_loads_no_deep_learning_library(module: str):
     code = f"import json, sys, {module}; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -182,6 +185,9 @@ def test_importing_the_light_parts_loads_no_deep_learning_library(module: str):
         ("compare --help", 0),
         ("reproduce --help", 0),
         ("import --help", 0),
+        ("advise --help", 0),
+        ("advise --model no-such-model --gpu rtx-4090", 2),
+        ("advise --model gpt2 --gpu rtx-4090 --seq 4096", 2),
         ("methods", 0),
     ],
 )

@@ -21,7 +21,7 @@ FILES = sorted((ROOT / "tests" / "data" / "formats" / "files").iterdir())
 KINDS = {"preference": "preference", "classification": "classification", "text": "text"}  # else generation
 QUICK = (
     "budget.steps=3", "train.batch_size=4", "train.precision=float32", "measure.warmup_steps=0",
-    "task.max_new_tokens=4", "measure.general_tokens=512",
+    "task.max_new_tokens=4", "measure.general_tokens=512", "launch.predict=false",
 )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SMALL = (
     "method=lora", "task=arithmetic", "task.train_examples=16", "task.validation_examples=4", "task.test_examples=3",
     "budget.steps=3", "train.batch_size=4", "train.precision=float32", "task.max_new_tokens=2",
-    "measure.forgetting=false", "hardware.threads=1",
+    "measure.forgetting=false", "hardware.threads=1", "launch.predict=false",
 )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from bench import __version__
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = (
     "budget=smoke", "task.train_examples=64", "task.validation_examples=32",
-    "measure.test=false", "measure.forgetting=false",
+    "measure.test=false", "measure.forgetting=false", "launch.predict=false",
 )  # fmt: skip
 
 

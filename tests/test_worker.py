@@ -50,6 +50,7 @@ def make_run(tiny_llama: str, tmp_path: Path) -> Callable[..., Run]:
             budget=Budget(name="six", steps=6),
             train=Train(**({"batch_size": 4, "precision": "float32"} | train)),
             measure=measure or Measure(warmup_steps=1, general_tokens=1024),
+            launch=Launch(predict=False),
             seed=seed,
             results=str(tmp_path),
         )
@@ -153,7 +154,7 @@ def test_the_trained_weights_are_kept_only_if_asked_for(make_run):
     run = make_run(Lora(), measure=quick)
     record, _ = carry_out(run)
     assert {path.name for path in folder_of(run).iterdir()} == {store.RECORD, store.STEPS}
-    keeping = replace(run, launch=Launch(keep_adapter=True), seed=1)
+    keeping = replace(run, launch=Launch(predict=False, keep_adapter=True), seed=1)
     kept, _ = carry_out(keeping)
     file = folder_of(keeping) / "adapter" / "adapter_model.safetensors"
     assert file.stat().st_size == kept.checkpoint_bytes == record.checkpoint_bytes

@@ -111,19 +111,22 @@ class CachingAllocator:
 
 
 RESET = 0  # among the events: the peaks begin anew
+EMPTY = -(2**62)  # among the events: the cache is emptied
 
 
 def replay(events: Iterable[int], sizes: dict[int, int]) -> CachingAllocator:
     """The allocator after `events`.
 
     Args:
-        events: n allocates the n-th tensor, -n frees it, RESET begins the peaks anew.
+        events: n allocates the n-th tensor, -n frees it, RESET begins the peaks anew, EMPTY empties the cache.
         sizes: of each tensor by its number, bytes.
     """
     allocator, held = CachingAllocator(), dict[int, Block]()
     for event in events:
         if event > 0:
             held[event] = allocator.allocate(sizes[event])
+        elif event == EMPTY:
+            allocator.empty_cache()
         elif event < 0:
             allocator.free(held.pop(-event))
         else:

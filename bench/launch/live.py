@@ -110,8 +110,15 @@ def _figures(row: Row, width: int) -> list[Any]:
         return [Text(loss), Text(speed), Text(_size(memory)), Text(f"{duration(row.seconds)} {left}".rstrip())]
     bar = Bar(1.0, 0.0, row.share or 0.0, width=BAR, color="cyan", bgcolor="grey30")
     speed = "" if row.tokens_per_s is None else f"{row.tokens_per_s:,.0f} tokens/s"
-    words = [f"loss {loss}" if loss else "", speed, _size(memory), f"{duration(row.seconds)} {left}".rstrip()]
+    words = [f"loss {loss}" if loss else "", speed, _memory(row), f"{duration(row.seconds)} {left}".rstrip()]
     return [bar, *map(Text, words)]
+
+
+def _memory(row: Row) -> str:
+    """What the run holds and, on a GPU, what it was predicted to: resident memory of a host is another thing."""
+    if row.device_bytes is None:
+        return _size(row.host_bytes)
+    return _size(row.device_bytes) + (f" of ~{_size(row.predicted_bytes)}" if row.predicted_bytes else "")
 
 
 def _size(memory: int | None) -> str:

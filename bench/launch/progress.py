@@ -21,6 +21,7 @@ class Row:
     loss: float | None = None
     tokens_per_s: float | None = None
     device_bytes: int | None = None  # that the worker holds on its GPU
+    predicted_bytes: int | None = None  # that training was predicted to make it hold at most
     host_bytes: int | None = None  # resident
     left_s: float | None = None  # of the phase
     _since: tuple[float, float] | None = None  # when the phase's share was first told, and that share
@@ -35,6 +36,8 @@ class Row:
             self.step, self.steps, self.share = event["step"], event["steps"], event["budget"]
             self.loss, self.tokens_per_s = event["loss"], event["tokens_per_s"]
             self.device_bytes = event.get("memory_bytes")
+        elif event["event"] == "prediction":
+            self.predicted_bytes = event["memory_bytes"]
         elif event["event"] == "evaluate":
             if event["split"] not in self.phase:
                 self.phase, self._since = f"evaluate {event['split']}", None

@@ -159,6 +159,45 @@ class Environment:
 
 
 @dataclass(slots=True)
+class PredictedBytes:
+    """A predicted amount of memory, and the interval in which 95 of 100 measured ones should lie."""
+
+    value: int
+    low: int
+    high: int
+
+
+@dataclass(slots=True)
+class PredictedSeconds:
+    """A predicted time, and the interval in which 95 of 100 measured ones should lie."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(slots=True)
+class Prediction:
+    """What was predicted of the training before it began: from the configuration and the lengths of the rows alone.
+
+    `workload` names the batches that it is for (rows, mean_tokens, longest_tokens, labelled, padded). Nothing that
+    was measured goes into it, so that the error of predictions can be told from records.
+    """
+
+    workload: dict[str, Any]
+    evidence: str | None = None  # "traced" or "closed form"; None: nothing could be predicted
+    reason: str | None = None  # why no trace could be made
+    live_bytes: PredictedBytes | None = None  # CPU: peak of what tensors hold
+    allocated_bytes: PredictedBytes | None = None  # CUDA: peak of what the allocator has in use
+    reserved_bytes: PredictedBytes | None = None  # CUDA: peak of what the caching allocator holds
+    device_bytes: PredictedBytes | None = None  # CUDA: the same with the context of the process on the card
+    step_s: PredictedSeconds | None = None  # the typical step
+    breakdown: dict[str, int] = field(default_factory=dict)  # bytes at the peak, by what holds them
+    tunebench_version: str = ""  # that predicted
+    seconds: float | None = None  # that predicting took
+
+
+@dataclass(slots=True)
 class Source:
     """Where an imported record comes from. Others measured it, and `notes` say what they measured, and how."""
 
@@ -197,6 +236,7 @@ class Record:
     training: Training | None = None
     evaluation: Evaluation | None = None
     checkpoint_bytes: int | None = None
+    prediction: Prediction | None = None  # made before the training; None: launch.predict was off
     source: Source | None = None  # of an imported record; None: tunebench measured this itself
 
     def phase(self, name: str) -> Phase | None:

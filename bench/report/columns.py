@@ -99,6 +99,17 @@ def _peak(phase: str) -> Value:
     return read
 
 
+def _predicted(record: Record) -> float | None:
+    """Of the figure that `peak_train_bytes` measures."""
+    found = record.prediction and (record.prediction.live_bytes or record.prediction.allocated_bytes)
+    return found.value if found else None
+
+
+def _prediction_error(record: Record) -> float | None:
+    predicted, measured = _predicted(record), _peak("train")(record)
+    return 100 * (predicted / measured - 1) if predicted is not None and measured else None
+
+
 def _reserved(record: Record) -> float | None:
     return max((p.peak_reserved_bytes for p in record.phases if p.peak_reserved_bytes is not None), default=None)
 
@@ -175,6 +186,13 @@ COSTS = (
     Column("peak_evaluate_bytes", "mem. eval", _peak("evaluate"), better=-1, kind="memory", rank=4),
     Column(  # shown beside imported records, of which nothing else is known
         "peak_reserved_bytes", "mem. reserved", _reserved, better=-1, kind="memory", shown=False, rank=1,
+    ),
+    Column(
+        "predicted_train_bytes", "mem. predicted", _predicted, better=-1, exact=True, kind="memory", shown=False,
+        rank=9,
+    ),
+    Column(
+        "prediction_error_percent", "error of it", _prediction_error, unit="%", digits="+.1f", shown=False, rank=9,
     ),
     Column(
         "tokens_per_s", "tokens/s", _training("tokens_per_s"), digits=",.0f", better=1, kind="throughput", rank=1,

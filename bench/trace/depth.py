@@ -87,7 +87,7 @@ def stretched(short: Recorded, long: Recorded, depth: int) -> Recorded:
 
 
 def _marks(short: Marks, long: Marks, made: Recorder, whole: "_Stretch", depth: int) -> Marks:
-    marks = Marks(made, long.vocabulary, depth)
+    marks = Marks(made, long.device, long.vocabulary, depth)
     for name in ("static_bytes", "trainable", "total", "checkpoint_bytes", "tokens"):
         value = getattr(long, name)
         setattr(marks, name, value + (depth - LONG) * (value - getattr(short, name)))

@@ -74,7 +74,7 @@ class Recorder(TorchDispatchMode):
             self.note(tensor, func, own[i] if own and i < len(own) else None)
         if workspace:
             self.happens(-scratch)
-        if self.counting and func.namespace != "prim":
+        if self.counting:
             self._count(self.layers.here(own[0] if own else None), func, args, kwargs, out)
         return out
 
@@ -153,8 +153,8 @@ class Recorder(TorchDispatchMode):
         """The operation, for real where nothing fake is among its arguments."""
         given = list(tensors((args, kwargs)))
         if any(isinstance(tensor, FakeTensor) for tensor in given):
-            if func is aten._local_scalar_dense.default:  # a loss or a norm that is only told
-                return 0.0 if given[0].dtype.is_floating_point else 0
+            if func is aten._local_scalar_dense.default:
+                return _scalar(given[0].dtype)
             if func in INDEXED:
                 args = (args[0], [place for index in args[1] for place in _places(index)], *args[2:])
             return func(*args, **kwargs)
@@ -164,6 +164,8 @@ class Recorder(TorchDispatchMode):
         return func(*args, **kwargs)
 
     def _count(self, layer: int, func: Any, args: Any, kwargs: Any, out: Any) -> None:
+        if func.namespace == "prim":  # a fake tensor is asked for its device: a real one is not
+            return
         self.dispatches[self.counting] = self.dispatches.get(self.counting, 0) + 1
         name = func.__name__.partition(".")[0]
         if func.is_view or name in IDLE:
@@ -174,7 +176,8 @@ class Recorder(TorchDispatchMode):
             return
         moved = sum({_identity(t): _bytes(t) for t in (*given, *made)}.values())
         if name.endswith("_"):  # written in place: what is changed moves twice
-            moved += sum(_bytes(t) for t in tensors(args[0]))
+            changed = args[0] if not name.startswith("_fused_adam") else (args[0], args[2], args[3])  # and both moments
+            moved += sum(_bytes(t) for t in tensors(changed))
         kind, flops = "memory", 0.0
         if func.overloadpacket in flop_registry:
             flops = float(flop_registry[func.overloadpacket](*args, **kwargs, out_val=out))
@@ -220,6 +223,11 @@ def _makes_whole_numbers(func: Any, args: Any, kwargs: Any) -> bool:
         whole = dtype in WHOLE or (dtype is None and isinstance(args[1], int))
         return whole and _elements(args[0]) <= REAL
     return packet in (aten.zeros, aten.ones, aten.empty) and dtype in WHOLE and _elements(args[0]) <= REAL
+
+
+def _scalar(dtype: torch.dtype) -> float | int | bool:
+    """What a number that nobody knows is taken for: a loss or a norm that is only told, a layer that is not dropped."""
+    return True if dtype == torch.bool else 0.0 if dtype.is_floating_point else 0
 
 
 def _elements(shape: Any) -> int:

@@ -24,12 +24,13 @@ class Marks:
 
     Args:
         recorder: that numbers the tensors.
+        device: `cuda` or `cpu`.
         vocabulary: size of the last dimension of logits.
         layers: of the model.
     """
 
-    def __init__(self, recorder: Recorder, vocabulary: int, layers: int) -> None:
-        self.recorder, self.vocabulary, self.layers = recorder, vocabulary, layers
+    def __init__(self, recorder: Recorder, device: str, vocabulary: int, layers: int) -> None:
+        self.recorder, self.device, self.vocabulary, self.layers = recorder, device, vocabulary, layers
         self.of: dict[str, set[int]] = {}
         self.static_bytes = self.trainable = self.total = self.checkpoint_bytes = self.tokens = 0
 
@@ -48,49 +49,61 @@ class Marks:
         self.trainable, self.total = counts.trainable, counts.total
         self.checkpoint_bytes = _checkpoint(model)
         self.recorder.attach(model, self.layers, quantised.constants)
-        self.of["workspace"] = {self.recorder.reserve(kernels.CUBLAS_WORKSPACE, "cuBLAS")}
+        if self.device == "cuda":
+            self.of["workspace"] = {self.recorder.reserve(kernels.CUBLAS_WORKSPACE, "cuBLAS")}
         self._modules = {id(module): name for name, module in model.named_modules() if name}
 
     def entered(self, module: nn.Module, _: Any) -> None:
         """A hook for the forward pass of every module: what is allocated from here on is its."""
         self.recorder.module = self._modules.get(id(module), self.recorder.module)
 
+    def begin(self, step: int, model: nn.Module) -> None:
+        """A step begins: the operations of step 0 are counted, at the next one the peaks begin anew."""
+        training = (p for p in model.parameters() if p.requires_grad)
+        self.of["adapter"] |= {self.recorder.note(p) for p in training} - self.of["weights"]
+        if step:
+            self.recorder.happens(RESET)
+        else:
+            self.recorder.counting = "batch"
+
+    def differentiated(self, model: nn.Module) -> None:
+        """All gradients are there, and the optimizer's step begins."""
+        self.recorder.counting = self.recorder.counting and "step"
+        self.recorder.module = "the optimizer's step"
+        gradients = (p.grad for p in model.parameters() if p.grad is not None)
+        self.of["gradients"] = {self.recorder.note(gradient) for gradient in gradients}
+
+    def end(self, optimizer: Any) -> None:
+        """The optimizer's step is done."""
+        self.recorder.counting = self.recorder.module = ""
+        states = optimizer.state.values()
+        self.of["optimizer"] = {self.recorder.note(t) for state in states for t in state.values() if t.dim()}
+
     def watching(self, meter: Any) -> Any:
         """A subclass of the step meter that also marks."""
-        marks, recorder = self, self.recorder
+        marks = self
 
         class Watching(meter):
-            """Counts the operations of the first step, and begins the peaks anew at the second."""
+            """Marks where each step begins and what it ends with."""
 
             def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
                 super().on_step_begin(*args, **kwargs)
-                training = (p for p in kwargs["model"].parameters() if p.requires_grad)
-                marks.of["adapter"] |= {recorder.note(p) for p in training} - marks.of["weights"]
-                if self._done:
-                    recorder.happens(RESET)
-                else:
-                    recorder.counting = "batch"
+                marks.begin(self._done, kwargs["model"])
 
             def on_pre_optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-                recorder.layers.rest()
-                if recorder.counting:
-                    recorder.counting = "step"
-                recorder.module = "the optimizer's step"
-                gradients = (p.grad for p in kwargs["model"].parameters() if p.grad is not None)
-                marks.of["gradients"] = {recorder.note(gradient) for gradient in gradients}
+                marks.differentiated(kwargs["model"])
 
             def on_optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-                recorder.counting = recorder.module = ""
-                states = kwargs["optimizer"].state.values()
-                marks.of["optimizer"] = {recorder.note(t) for state in states for t in state.values() if t.dim()}
+                marks.end(kwargs["optimizer"])
                 super().on_optimizer_step(*args, **kwargs)
 
             def on_step_end(self, *args: Any, **kwargs: Any) -> Any:
-                recorder.over = bool(self._done)
+                marks.recorder.over = bool(self._done)
                 return super().on_step_end(*args, **kwargs)
 
             def count(self, examples: int, tokens: Any, trained_tokens: Any, loss: Any) -> None:
-                marks.tokens += int(tokens) if recorder.counting else 0
+                marks.tokens += int(tokens) if marks.recorder.counting else 0
+                marks.recorder.layers.rest()
                 super().count(examples, tokens, trained_tokens, loss)
 
         return Watching
@@ -146,7 +159,7 @@ def _peak(events: list[int], sizes: dict[int, int], start: int) -> tuple[int, in
     """The highest sum of all tensors from `start` on, bytes, and the place of the event that reaches it."""
     now = highest = at = 0
     for place, event in enumerate(events):
-        now += sizes[event] if event > 0 else -sizes[-event] if event < 0 else 0
+        now += sizes[event] if event > 0 else -sizes.get(-event, 0)
         if place >= start and event > 0 and now > highest:
             highest, at = now, place
     return highest, at

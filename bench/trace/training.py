@@ -30,7 +30,7 @@ from bench.method import Context, Method
 from bench.models import kinds, load
 from bench.models.config import plan
 from bench.models.tokenizer import stand_in
-from bench.trace import depth, kernels, quantised
+from bench.trace import depth, kernels, published, quantised
 from bench.trace.recorder import Recorder
 from bench.trace.result import Marks, result
 from bench.train import loop
@@ -52,6 +52,9 @@ def trace(question: Question, pretend: bool = True) -> Trace:
     Raises:
         NotTraceable: it is not supported, or reads contents that a trace does not have.
     """
+    if published.LOOP in question.run.get("loop", ""):
+        with recording(question.device, "as stated", pretend) as recorder:
+            return published.trace(question, recorder)
     run = from_dict(question.run)
     assert run.method is not None
     run.model = replace(run.model, weights="random", tokenizer="")
@@ -133,7 +136,7 @@ class _Job:
         if quantization is not None:
             quantised.quantise(model, quantization, dtype, planned.kind)
         load.settle(planned, model, self.tokenizer)
-        marks = Marks(self.recorder, planned.config.vocab_size, layers)
+        marks = Marks(self.recorder, device, planned.config.vocab_size, layers)
         marks.weights()
         self.model = method.adapt(model, Context(info, self.tokenizer, *TEXT))
         if self.kind == "classifier":

@@ -19,7 +19,7 @@ RUNS, KILLS = 40, 20
 SCRIPT = """
 import sys
 sys.path[:0] = [{root!r}, {here!r}]
-from bench.config import Budget, Measure, Model, Run, Task, Train
+from bench.config import Budget, Launch, Measure, Model, Run, Task, Train
 from bench.launch import launch
 from bench.launch.view import View
 from bench.method import get
@@ -35,6 +35,7 @@ def make(method, seed):
         budget=Budget(name="few", steps=12),
         train=Train(batch_size=4, precision="float32", save_every=3),
         measure=Measure(warmup_steps=1, forgetting=False),
+        launch=Launch(predict=False),
         seed=seed,
         results=sys.argv[1],
     )

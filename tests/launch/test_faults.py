@@ -46,7 +46,7 @@ class Faults:
             budget=Budget(name="few", steps=steps),
             train=Train(**({"batch_size": 4, "precision": "float32"} | (train or {}))),
             measure=Measure(warmup_steps=1, general_tokens=512, forgetting=forgetting),
-            launch=Launch(**settings),
+            launch=Launch(predict=False, **settings),
             results=str(self.results),
         )  # fmt: skip
 

@@ -33,7 +33,7 @@ def train(tiny_llama, tmp_path, view, monkeypatch):
             budget=budget or Budget(name="eight", steps=8),
             train=Train(**({"batch_size": 8, "precision": "float32"} | train)),
             measure=Measure(warmup_steps=1, forgetting=False),
-            launch=Launch(processes=processes, start="forkserver"),
+            launch=Launch(processes=processes, start="forkserver", predict=False),
             results=str(tmp_path),
         )  # fmt: skip
         records = launch([run], view, worker=f"fault_workers:{worker}", preload="bench.launch.preload")

@@ -89,6 +89,7 @@ def _drawn(progress: Progress, width: int) -> list[str]:
 def _busy() -> Progress:
     long = Row("prefix-a-model-with-a-rather-long-name-summaries-s11-0123abcd", time.monotonic(), seconds=75.0)
     long.take({"event": "phase", "name": "train"})
+    long.take({"event": "prediction", "memory_bytes": 15 << 30})
     long.take(STEP | {"memory_bytes": 14 << 30})
     short = Row("lora-tiny-llama-pydoc-s0-0123abcd", time.monotonic(), seconds=3.0, host_bytes=600 << 20)
     return Progress(
@@ -101,7 +102,7 @@ def test_every_line_fits_the_terminal(width):
     lines = _drawn(_busy(), width)
     assert len(lines) == 3
     assert all(len(line) <= width for line in lines)
-    assert "14 GiB" in lines[1]
+    assert ("14 GiB of ~15 GiB" if width > 110 else "14 GiB") in lines[1]
     assert "5,100 tok" in lines[1]
     assert "train 120/200" in lines[1]
     assert "starting" in lines[2]

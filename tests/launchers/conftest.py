@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SMALL = (
     "task=arithmetic", "task.train_examples=32", "task.validation_examples=4", "task.test_examples=3", "budget.steps=2",
     "train.batch_size=4", "train.precision=float32", "task.max_new_tokens=2", "measure.forgetting=false",
+    "launch.predict=false",
 )  # fmt: skip
 
 # A Slurm of three small programs: `sbatch` starts an array's jobs at once, on this machine, `srun` runs its command.

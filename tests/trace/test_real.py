@@ -27,7 +27,15 @@ def question(method: str, family: str, workload: Workload = WORKLOAD, **train: o
 def same(asked: Question) -> Trace:
     """The trace without content, which is checked against the one in earnest."""
     found, real = trace(asked), trace(asked, pretend=False)
-    keys = ("live_bytes", "allocated_bytes", "reserved_bytes", "static_bytes", "breakdown", "checkpoint_bytes", "tokens")
+    keys = (
+        "live_bytes",
+        "allocated_bytes",
+        "reserved_bytes",
+        "static_bytes",
+        "breakdown",
+        "checkpoint_bytes",
+        "tokens",
+    )
     assert {key: getattr(found, key) for key in keys} == {key: getattr(real, key) for key in keys}
     assert found.peak_operation == real.peak_operation
     products = [{(o.flops, o.bytes): o.count for o in each.operations if o.kind == "matmul"} for each in (found, real)]
@@ -47,14 +55,14 @@ def test_every_method(method: str, checkpointing: bool) -> None:
     same(asked)
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
 @pytest.mark.parametrize("family", sorted(FAMILIES))
-def test_every_family(family: str, method: str) -> None:
-    asked = question(method, family)
-    try:
-        same(asked)
-    except NotTraceable as error:
-        assert (family, method) == ("mamba", "lora"), error
+def test_every_family(family: str) -> None:
+    asked = question("lora", family)
+    if family == "mamba":  # its linear layers are read past the update beside them
+        with pytest.raises(NotTraceable, match="uses the weights of its linear layers directly"):
+            trace(asked)
+        asked = question("full", family)
+    same(asked)
 
 
 def test_batches_without_padding_and_with_all_logits() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.config import Budget, Measure, Model, Run, Task, Train
+from bench.config import Budget, Launch, Measure, Model, Run, Task, Train
 from bench.method import get
 from bench.records import store
 from bench.records.schema import Status
@@ -25,6 +25,7 @@ def carry_out(tiny_llama, tmp_path):
             budget=Budget(name="six", steps=6),
             train=Train(batch_size=4, precision="float32", log_every=2),
             measure=Measure(warmup_steps=1, forgetting=False),
+            launch=Launch(predict=False),
             tracker=tracker,
             results=str(tmp_path),
         )  # fmt: skip

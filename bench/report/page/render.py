@@ -61,6 +61,7 @@ def report(table: Table, origin: Origin, version: str = "") -> str:
     template = _environment().get_template("report.html.jinja")
     return template.render(
         sections=list(zip(table.sections, words, runs, strict=True)),
+        advice=bool(data["advice"]),
         ranks=table.ranks or _ranks(table),
         policy=_policy(scripts, live=bool(version)),
         style=_file("style.css"),

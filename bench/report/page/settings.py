@@ -5,6 +5,7 @@ from typing import Any
 
 from bench.report.columns import Column
 from bench.report.page import charts, curves
+from bench.report.page.advice import answers
 from bench.report.page.runs import Details, newest
 from bench.report.page.summary import cost_column, main_column
 from bench.report.table import Row, SectionTable, Table
@@ -20,6 +21,7 @@ def page_data(table: Table) -> dict[str, Any]:
     return {
         "sections": found,
         "runs": runs,
+        "advice": answers(section["model"] for section in found),
         "parts": details.parts,
         "charts": {name: make() for name, make in charts.ALL.items()},
         "config": {"light": charts.config(), "dark": charts.config(dark=True)},

@@ -39,6 +39,7 @@ function start() {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
     applyFilters();
   }
+  if (data.advice.length) startAdvice();
   addEventListener("hashchange", route);
   if (location.hash) route();
   if (data.version) follow();

@@ -1,0 +1,125 @@
+"""An answer on the terminal: the table of all that could be run, then the recommendation in sentences."""
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bench.advise.memory import Estimate
+from bench.advise.outlook import time_evidence
+from bench.advise.units import GIB, MINUTES, hours, size
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bench.advise.advice import Advice
+    from bench.advise.recommend import Choice
+
+HEADINGS = ("method", "at\nonce", "memory\nGiB", "time\n{unit}", "file", "quality", "verdict")
+NUMBERS = (1, 2, 3, 4)  # columns of figures, which end in line
+LEAST = 24  # columns of the terminal for the verdict
+
+
+def show(advice: "Advice", console: "Console") -> None:
+    """Print the whole answer."""
+    from rich.text import Text
+
+    request, card = advice.request, advice.card
+    several = f"{request.gpus} x " if request.gpus > 1 else ""
+    title = (
+        f"{request.model.part.name} · {request.task.part.name}"
+        f"{'' if request.task.part.kind in (request.task.part.name, 'auto') else f' ({request.task.part.kind})'}"
+        f" · {request.objective} · {several}{card.title}, {size(card.memory_bytes)}"
+    )
+    console.print(Text(title, style="bold"))
+    _table(advice.answer.choices, advice.answer.best, console)
+    _notes(_legend(advice), console, dim=True)
+    best = advice.answer.best
+    if best is None:
+        console.print("", Text("Nothing that was asked for can be run here.", style="bold red"), sep="\n")
+        _notes([f"{each.text} [{each.evidence}]" for each in advice.relief], console)
+        return
+    console.print("", Text(f"Recommended: {best.label}", style="bold green"), sep="\n")
+    _notes(advice.reasons, console)
+    if advice.longest is not None:
+        text = f"Longest rows that fit, with {advice.longest.rows} at once: {advice.longest.seq:,} tokens"
+        _notes([f"{text} [{advice.longest.memory.evidence}]."], console)
+    console.print("", Text("What would change it", style="bold"), sep="\n")
+    _notes(advice.changes, console)
+    console.print("", advice.command, sep="\n", soft_wrap=True)
+
+
+def _table(choices: Sequence["Choice"], best: "Choice | None", console: "Console") -> None:
+    from rich.style import Style
+
+    from bench.report.grid import GAP, Field, Layout, draw, width_of
+
+    figures = [each.outlook.figures for each in choices]
+    long = max((found.hours.value for found in figures if found), default=0) >= 1
+    titles = [heading.format(unit="h" if long else "min") for heading in HEADINGS]
+    texts = [_cells(choice, 1 if long else MINUTES) for choice in choices]
+    widths = [width_of([title, *(row[place] for row in texts)]) for place, title in enumerate(titles)]
+    room = console.width - sum(widths[:-1]) - GAP * (len(widths) - 1)
+    widths[-1] = min(widths[-1], max(room, LEAST))
+    rows = []
+    for choice, row in zip(choices, texts, strict=True):
+        style = Style(bold=True, color="green") if choice is best else Style(dim=bool(choice.obstacles))
+        rows.append([Field(text, style) for text in row])
+    columns = [Layout(title, widths[place], place in NUMBERS) for place, title in enumerate(titles)]
+    console.print(draw(columns, rows, console), end="")
+
+
+def _cells(choice: "Choice", scale: float) -> list[str]:
+    label = f"{choice.label}{' *' if choice.front else ''}"
+    found = choice.outlook.figures
+    if found is None:
+        return [label, "", "", "", "", "", f"not predicted: {choice.outlook.reason}"]
+    verdict = str(found.verdict)
+    against = [text for kind, text in choice.obstacles.items() if kind != "memory"]
+    if "hours" in choice.tight:
+        against.append("may take too long")
+    return [
+        label,
+        str(found.rows),
+        _around(found.memory.device, 1 / GIB),
+        _around(found.hours, scale),
+        size(found.trace.checkpoint_bytes),
+        choice.quality.text,
+        "; ".join([verdict, *against]),
+    ]
+
+
+def _around(found: Estimate, scale: float) -> str:
+    """A value with the upper end of its interval."""
+    digits = 1 if found.high * scale < 1000 else 0
+    value, high = (f"{each * scale:,.{digits}f}" for each in (found.value, found.high))
+    return f"{value} ≤{high}"
+
+
+def _legend(advice: "Advice") -> list[str]:
+    """Where the figures come from."""
+    said = ["Assumed: " + "; ".join(advice.assumptions) + "."]
+    figures = [each.outlook.figures for each in advice.answer.choices if each.outlook.figures]
+    if figures:
+        memory = " and ".join(dict.fromkeys(found.memory.evidence for found in figures))
+        time = " and ".join(dict.fromkeys(time_evidence(found) for found in figures))
+        said.append(
+            f"Memory and file: {memory}. Time: {time}. ≤: upper end of the 95% interval. At once: rows of a micro "
+            "batch, as many as fit surely. *: on the Pareto front of quality, memory and time."
+        )
+    for evidence in dict.fromkeys(each.quality.evidence for each in advice.answer.choices):
+        known = [each.quality for each in advice.answer.choices if each.quality.evidence == evidence]
+        wheres = dict.fromkeys(quality.where for quality in known if quality.where)
+        said += [f"Quality, {evidence}: {where}." for where in wheres]
+    limits = {"hours": hours(advice.request.hours), "checkpoint": size(advice.request.checkpoint_bytes)}
+    given = [f"at most {limits['hours']}"] if advice.request.hours else []
+    given += [f"a checkpoint of at most {limits['checkpoint']}"] if advice.request.checkpoint_bytes else []
+    return said + ([f"Asked for: {', '.join(given)}."] if given else [])
+
+
+def _notes(notes: Sequence[str], console: "Console", dim: bool = False) -> None:
+    from rich.text import Text
+
+    for note in notes:
+        lines = textwrap.wrap(note, console.width - 2, subsequent_indent="  ", break_on_hyphens=False)
+        wrapped = textwrap.indent("\n".join(lines), "  ")
+        console.print(Text(wrapped, style="dim" if dim else ""))

@@ -1,0 +1,91 @@
+"""Before a run trains: what its batches will be, and the prediction of what training on them takes.
+
+The prediction is made from the configuration and the lengths of the rows, by another process that sees neither this
+one's memory nor its random numbers, and while nothing is timed. It is told to the log and to the launcher's view, and
+kept in the record beside what is measured afterwards.
+"""
+
+from collections.abc import Sequence
+
+from datasets import Dataset
+
+from bench.advise.predict import card_of, predict
+from bench.advise.questions import DEVICES, question
+from bench.advise.trace import Workload
+from bench.config import Run, to_dict
+from bench.data.tokens import IGNORED
+from bench.records.schema import Environment, PredictedBytes, Prediction
+from bench.train import loop, ranks
+from bench.train.meter import Send
+
+MIB = 2**20
+
+
+def forecast(
+    run: Run, rows: Dataset, micro_batch_size: int, where: Environment, precision: str, classes: int, send: Send
+) -> Prediction:
+    """Predict a training, and say so.
+
+    Args:
+        run: its configuration.
+        rows: that it trains on, tokenised.
+        micro_batch_size: examples at once.
+        where: it runs.
+        precision: of the computation, `float32` or `bfloat16`.
+        classes: of a classifier.
+        send: takes progress events.
+    """
+    batches = workload(rows, micro_batch_size, loop.precomputes_reference(run, rows), classes)
+    device = where.device
+    if device not in DEVICES or ranks.world() > 1:
+        why = f"there is no model of memory on {device}" if device not in DEVICES else "several processes train it"
+        found = Prediction(vars(batches).copy(), reason=why)
+    else:
+        found = predict(question(to_dict(run), batches, device, precision), card_of(where))
+    peak = found.live_bytes or found.reserved_bytes or found.allocated_bytes
+    print(f"prediction: {_words(found.reason, peak)}", flush=True)
+    if peak is not None:
+        send({"event": "prediction", "memory_bytes": peak.value})
+    return found
+
+
+def _words(reason: str | None, peak: PredictedBytes | None) -> str:
+    if peak is None:
+        return f"none, {reason}"
+    value, low, high = (each / MIB for each in (peak.value, peak.low, peak.high))
+    instead = f", by the closed form: {reason}" if reason else ""
+    return f"peak memory of training {value:,.0f} MiB, between {low:,.0f} and {high:,.0f}{instead}"
+
+
+def workload(rows: Dataset, micro_batch_size: int, reference: bool = True, classes: int = 2) -> Workload:
+    """The batches that random draws of `micro_batch_size` of these rows make."""
+    lengths, labels = _lengths(rows)
+    mean = mean_longest(lengths, micro_batch_size)
+    return Workload(
+        rows=micro_batch_size,
+        mean_tokens=round(mean),
+        longest_tokens=max(lengths),
+        labelled=min(1.0, sum(labels) / len(labels) / mean),
+        padded=micro_batch_size > 1 and len(set(lengths)) > 1,
+        reference=reference,
+        classes=classes,
+    )
+
+
+def _lengths(rows: Dataset) -> tuple[list[int], list[float]]:
+    """Of every example: places that it takes in a batch, and tokens among them that carry loss.
+
+    Both answers of a pair are rows of the same batch, each with the prompt.
+    """
+    if "prompt_ids" in rows.column_names:
+        pairs = list(zip(rows["prompt_ids"], rows["chosen_ids"], rows["rejected_ids"], strict=True))
+        lengths = [len(prompt) + max(len(right), len(wrong)) for prompt, right, wrong in pairs]
+        return lengths, [(len(right) + len(wrong)) / 2 for _, right, wrong in pairs]
+    lengths = [len(ids) for ids in rows["input_ids"]]
+    return lengths, [sum(label != IGNORED for label in labels) for labels in rows["labels"]]
+
+
+def mean_longest(lengths: Sequence[int], count: int) -> float:
+    """The expected longest of `count` lengths that are drawn with replacement."""
+    ordered, n = sorted(lengths), len(lengths)
+    return sum(length * (((i + 1) / n) ** count - (i / n) ** count) for i, length in enumerate(ordered))

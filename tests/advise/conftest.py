@@ -1,0 +1,62 @@
+"""A tracer that traces nothing: memory and work by a formula, so that every kind of answer can be asked for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from bench.advise.trace import NotTraceable, Operation, Question, Trace
+from bench.config.run import from_dict
+
+GIB = 2**30
+LAYERS = 32
+
+
+@dataclass
+class FakeTracer:
+    """Answers by a formula, and remembers what it was asked.
+
+    Attributes:
+        parameters: of the base.
+        token_bytes: that a token of activations takes; a third of that with checkpointing.
+        refused: titles of methods that cannot be traced, with the reason.
+    """
+
+    parameters: float = 8e9
+    token_bytes: float = 4 * 2**20
+    refused: dict[str, str] = field(default_factory=dict)
+    asked: list[Question] = field(default_factory=list)
+
+    def __call__(self, questions: Sequence[Question]) -> list[Trace | NotTraceable]:
+        self.asked += questions
+        return [self._answer(each) for each in questions]
+
+    def _answer(self, question: Question) -> Trace | NotTraceable:
+        run = from_dict(question.run)
+        assert run.method is not None
+        assert run.errors() == []
+        title, work = run.method.title(), question.workload
+        if title in self.refused:
+            return NotTraceable(self.refused[title])
+        whole = run.method.trains_base_weights()
+        trained = self.parameters if whole else self.parameters / 100
+        width = 4.0 if whole else 0.5 if run.method.quantization() else 2.0
+        recomputed = run.train.gradient_checkpointing
+        activations = work.rows * work.longest_tokens * self.token_bytes / (3 if recomputed else 1)
+        parts = {
+            "weights": int(self.parameters * width), "adapter": 0 if whole else int(trained * 4),
+            "gradients": int(trained * 4), "optimizer": int(trained * 8), "activations": int(activations),
+            "logits": 0, "workspace": 0,
+        }  # fmt: skip
+        allocated = sum(parts.values())
+        passes = (6 if whole else 4) + 2 * recomputed
+        tokens = work.rows * work.mean_tokens
+        slower = 1.3 if run.method.quantization() else 1.0
+        gemm = Operation(
+            "matmul", "bfloat16", passes * self.parameters * tokens * slower / LAYERS, self.parameters / LAYERS,
+            LAYERS * run.train.gradient_accumulation,
+        )  # fmt: skip
+        return Trace(
+            live_bytes=allocated, allocated_bytes=allocated, reserved_bytes=allocated + GIB // 4,
+            static_bytes=parts["weights"], breakdown=parts, peak_operation="mm in model.layers.31.mlp",
+            trainable_parameters=int(trained), total_parameters=int(self.parameters + (0 if whole else trained)),
+            checkpoint_bytes=int(trained * 4), operations=(gemm,), dispatches=10_000, tokens=tokens, layers=LAYERS,
+        )  # fmt: skip
