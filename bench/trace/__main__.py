@@ -5,14 +5,9 @@ import json
 import os
 import sys
 import warnings
-from typing import Any
-from unittest.mock import patch
 
 from bench.advise.trace import NotTraceable, Question, Workload
-
-# Libraries that others import where they find them, which take a second or two and which no trace uses.
-UNUSED = ("scipy", "sklearn", "boto3", "matplotlib", "torchvision", "torchaudio", "tensorboard")
-DATA = ("datasets", "pandas")  # used with preferences alone, where TRL needs them
+from bench.trace.unused import leave_out, uncompiled
 
 
 def main() -> None:
@@ -20,11 +15,8 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     warnings.filterwarnings("ignore")
-    sys.modules.update(dict.fromkeys((*UNUSED, *DATA)))  # type: ignore[arg-type]  # None: not installed
-    import torch
-
-    # bitsandbytes asks for compiled kernels that no trace runs, which loads the whole compiler
-    with patch.object(torch, "compile", _as_it_is):
+    leave_out()
+    with uncompiled():
         from bench.trace.training import trace
     gc.collect()
     gc.freeze()  # the libraries' own objects, or every collection would look through them
@@ -40,10 +32,6 @@ def main() -> None:
             answer = {"error": f"{type(error).__name__}: {first}"}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
-
-
-def _as_it_is(function: Any = None, **_: Any) -> Any:
-    return function or _as_it_is
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Trace a run as huggingface/peft's method_comparison does it, to compare with what it has published.
 
-Its loop (`method_comparison/MetaMathQA/run.py`) differs from ours in what memory depends on: transformers' own loss over
-the logits of all positions, AdamW in its default form, no autocast, and an allocator that is emptied now and then.
+Its loop (`method_comparison/MetaMathQA/run.py`) differs from ours in what memory depends on: transformers' own loss
+over the logits of all positions, AdamW in its default form, no autocast, and an allocator that is emptied now and then.
 """
 
 import gc

@@ -33,6 +33,7 @@ from bench.models.tokenizer import stand_in
 from bench.trace import depth, kernels, published, quantised
 from bench.trace.recorder import Recorder
 from bench.trace.result import Marks, result
+from bench.trace.unused import bring_back_data
 from bench.train import loop
 from bench.train.meter import StepMeter
 from bench.train.precision import compute_precision
@@ -154,6 +155,7 @@ class _Job:
         settings = replace(run.train, batch_size=size, gradient_accumulation=together, save_every=0)
         short = replace(run, train=settings, budget=replace(run.budget, steps=2, tokens=0, epochs=0.0, seconds=0.0))
         short.launch = replace(run.launch, processes=1)
+        dataset = self._dataset(rows)
         dpo = self.method.objective == "dpo"  # TRL would read all weights to name a cache
         unnamed = patch("trl.trainer.dpo_trainer.hash_module", lambda _: "") if dpo else nullcontext()
         hook = register_module_forward_pre_hook(marks.entered)
@@ -165,9 +167,17 @@ class _Job:
             patch.object(Trainer, "_get_train_sampler", lambda _, rows=None: SequentialSampler(range(2 * size))),
         ):
             loop.train(
-                short, self.model, self.tokenizer, Rows(rows), self.precision, "cpu", Path(folder),
+                short, self.model, self.tokenizer, dataset, self.precision, "cpu", Path(folder),
                 lambda _: None, self.kind, workload.rows,
             )  # fmt: skip
+
+    def _dataset(self, rows: list[dict[str, Any]]) -> Any:
+        if self.method.objective != "dpo":
+            return Rows(rows)
+        bring_back_data()
+        from datasets import Dataset  # TRL takes nothing else
+
+        return Dataset.from_list(rows)
 
     def _row(self, length: int, place: int) -> dict[str, Any]:
         """A training row of `length` tokens; where rows shall be padded, all but the first are one token shorter."""
