@@ -1,11 +1,13 @@
 """`python -m bench.trace` reads questions, a JSON object a line, and answers each with a line: a trace, or an error."""
 
+import gc
 import json
 import os
 import sys
 import warnings
 
 from bench.advise.trace import NotTraceable, Question, Workload
+from bench.trace.unused import leave_out, uncompiled
 
 
 def main() -> None:
@@ -13,8 +15,11 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     warnings.filterwarnings("ignore")
-    from bench.trace.training import trace
-
+    leave_out()
+    with uncompiled():
+        from bench.trace.training import trace
+    gc.collect()
+    gc.freeze()  # the libraries' own objects, or every collection would look through them
     for line in sys.stdin:
         asked = json.loads(line)
         question = Question(asked["run"], Workload(**asked["workload"]), asked["device"])

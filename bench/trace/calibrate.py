@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from bench.advise.trace import Operation
 from bench.measure.clock import ForeignCpu
 from bench.trace.recorder import Recorder
 from bench.train.precision import compute_precision
@@ -124,8 +123,7 @@ class Probe:
         parameter.grad = torch.ones_like(parameter)
         optimizer = torch.optim.AdamW([parameter], fused=True)
         optimizer.step()
-        operations: dict[tuple[str, Operation], int] = counted(optimizer.step).operations
-        moved = sum(operation.bytes * count for (_, operation), count in operations.items())
+        moved = sum(operation.bytes for _, _, operation in counted(optimizer.step).operations)
         return moved / self.seconds(optimizer.step)
 
 

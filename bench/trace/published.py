@@ -45,7 +45,7 @@ def trace(question: Question, recorder: Recorder) -> Trace:
     with register_module_forward_pre_hook(marks.entered):
         for step, length in enumerate((workload.mean_tokens, workload.longest_tokens)):
             _step(model, optimizer, marks, step, workload.rows, length)
-            recorder.events.append(EMPTY)
+            recorder.happens(EMPTY)
     marks.tokens = workload.rows * workload.mean_tokens
     return result(recorder, marks, question, 1)
 

@@ -6,16 +6,17 @@ stays real: so the harness's code takes the same paths as in a real run, and a m
 """
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from bench.advise.trace import Operation
+from bench.trace.layers import Layers
 
 aten = torch.ops.aten
 Function = Callable[..., Any]
@@ -37,9 +38,12 @@ class Recorder(TorchDispatchMode):
         sizes: of each tensor by its number, bytes.
         names: of the operation that made each, with the module that was at work.
         shapes: of each.
-        operations: count by everything that tells them apart.
+        layers: of the model that is watched.
+        whose: the layer of every event.
+        operations: those that were counted: the layer, the name under which, and what it is.
         dispatches: all operations, views included.
         counting: under which name operations are counted; empty: not at all.
+        over: whether no more events are noted.
     """
 
     def __init__(self, pretend: bool, workspace: Callable[[Function, Any], int] = lambda *_: 0) -> None:
@@ -48,10 +52,12 @@ class Recorder(TorchDispatchMode):
         self.sizes: dict[int, int] = {}
         self.names: dict[int, str] = {}
         self.shapes: dict[int, tuple[int, ...]] = {}
-        self.operations: dict[tuple[str, Operation], int] = {}
+        self.layers = Layers()
+        self.whose: list[int] = []
+        self.operations: list[tuple[int, str, Operation]] = []
         self.dispatches: dict[str, int] = {}
-        self.counting = ""
-        self.module = ""
+        self.counting = self.module = ""
+        self.over = False
         self._pretend, self._workspace = pretend, workspace
         self._known: dict[int, tuple[int, Any]] = {}  # by storage: number, and a reference that tells its end
 
@@ -63,16 +69,23 @@ class Recorder(TorchDispatchMode):
             self._allocate(workspace, f"workspace of {func}", ())
         scratch = len(self.sizes)
         out = self._carry_out(func, args, kwargs) if self._pretend else func(*args, **kwargs)
-        for tensor in tensors(out):
-            self.note(tensor, func)
+        own = None if self.layers.passing() else self._owners(args)
+        for i, tensor in enumerate(tensors(out)):
+            self.note(tensor, func, own[i] if own and i < len(own) else None)
         if workspace:
-            self.events.append(-scratch)
-        if self.counting and func.namespace != "prim":
-            self._count(func, args, kwargs, out)
+            self.happens(-scratch)
+        if self.counting:
+            self._count(self.layers.here(own[0] if own else None), func, args, kwargs, out)
         return out
 
-    def note(self, tensor: Tensor, func: Any = "outside") -> int:
-        """The number of a tensor's storage, which is allocated now if it is new; 0 if it is empty."""
+    def note(self, tensor: Tensor, func: Any = "outside", own: int | None = None) -> int:
+        """The number of a tensor's storage, which is allocated now if it is new; 0 if it is empty.
+
+        Args:
+            tensor: any.
+            func: the operation that made it.
+            own: the layer of what it was made from, where that is known.
+        """
         try:
             storage = tensor.untyped_storage()
         except NotImplementedError:  # a wrapper around several tensors
@@ -83,14 +96,39 @@ class Recorder(TorchDispatchMode):
         size = storage.nbytes()
         if size == 0:
             return 0
-        number = self._allocate(int(size), f"{func} in {self._where()}", tuple(tensor.shape))
+        number = self._allocate(int(size), f"{func} in {self._where()}", tuple(tensor.shape), own)
 
         def ended(_: Any) -> None:
             del self._known[key]
-            self.events.append(-number)
+            self.happens(-number)
 
         self._known[key] = number, weakref.ref(storage, ended)
         return number
+
+    def happens(self, event: int, own: int | None = None) -> None:
+        """Note an event, and in which layer."""
+        if self.over:
+            return
+        self.events.append(event)
+        self.whose.append(self.layers.here(self.layers.of.get(abs(event), own)))
+
+    def attach(self, model: nn.Module, layers: int, more: Callable[[nn.Module], Iterable[Tensor]]) -> None:
+        """Begin the record at a model as if it had been loaded as it is: without what was freed on the way there.
+
+        Args:
+            model: ready to be trained.
+            layers: how many it has.
+            more: tensors of a module beside its parameters and buffers.
+        """
+        self.layers.attach(model, layers, self.note, more)
+        alive = self.live()
+        self.events = [number for number in self.events if number in alive]
+        self.whose = self.layers.again(self.events)
+
+    def _owners(self, args: Any) -> list[int | None]:
+        """The layers of the first argument's tensors."""
+        known = (self._known.get(tensor.untyped_storage()._cdata) for tensor in tensors(args[:1]))
+        return [None if each is None else self.layers.of.get(each[0]) for each in known]
 
     def _where(self) -> str:
         return "the backward pass" if torch._C._current_graph_task_id() != -1 else self.module or "the model"
@@ -103,10 +141,12 @@ class Recorder(TorchDispatchMode):
         """The numbers of what is allocated."""
         return {number for number, _ in self._known.values()}
 
-    def _allocate(self, size: int, name: str, shape: tuple[int, ...]) -> int:
+    def _allocate(self, size: int, name: str, shape: tuple[int, ...], own: int | None = None) -> int:
         number = len(self.sizes) + 1
         self.sizes[number], self.names[number], self.shapes[number] = size, name, shape
-        self.events.append(number)
+        self.happens(number, own)
+        if own is not None or self.layers.passing():
+            self.layers.of[number] = self.whose[-1]
         return number
 
     def _carry_out(self, func: Any, args: Any, kwargs: Any) -> Any:
@@ -123,7 +163,7 @@ class Recorder(TorchDispatchMode):
                 return func(*args, **kwargs)
         return func(*args, **kwargs)
 
-    def _count(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
+    def _count(self, layer: int, func: Any, args: Any, kwargs: Any, out: Any) -> None:
         if func.namespace == "prim":  # a fake tensor is asked for its device: a real one is not
             return
         self.dispatches[self.counting] = self.dispatches.get(self.counting, 0) + 1
@@ -146,9 +186,9 @@ class Recorder(TorchDispatchMode):
             kind, flops = _bitsandbytes(name, args)
         elif name.startswith("_fused_adam"):
             kind = "optimizer"
-        kernels = max(1, len(args[0]) // 64) if name.startswith(("_foreach", "_fused")) and args else 1
-        key = self.counting, Operation(kind, str(first.dtype).removeprefix("torch."), flops, float(moved), 1, kernels)
-        self.operations[key] = self.operations.get(key, 0) + 1
+        together = len(args[0]) if name.startswith(("_foreach", "_fused")) and args else 1  # tensors
+        dtype = str(first.dtype).removeprefix("torch.")
+        self.operations.append((layer, self.counting, Operation(kind, dtype, flops, float(moved), 1, together)))
 
 
 def tensors(tree: Any) -> Iterator[Tensor]:

@@ -1,6 +1,8 @@
 """From what a recorder has noted to a `Trace`: marks of what belongs to what, the replay, the counts."""
 
 import gc
+from collections import Counter
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -13,6 +15,7 @@ from bench.models import load
 from bench.trace import kernels, quantised
 from bench.trace.recorder import Recorder
 
+TOGETHER = 64  # tensors that one kernel of a grouped operation takes, about
 LIBRARIES = ("torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes")
 
 
@@ -45,6 +48,7 @@ class Marks:
         counts = load.parameters(model)
         self.trainable, self.total = counts.trainable, counts.total
         self.checkpoint_bytes = _checkpoint(model)
+        self.recorder.attach(model, self.layers, quantised.constants)
         if self.device == "cuda":
             self.of["workspace"] = {self.recorder.reserve(kernels.CUBLAS_WORKSPACE, "cuBLAS")}
         self._modules = {id(module): name for name, module in model.named_modules() if name}
@@ -58,7 +62,7 @@ class Marks:
         training = (p for p in model.parameters() if p.requires_grad)
         self.of["adapter"] |= {self.recorder.note(p) for p in training} - self.of["weights"]
         if step:
-            self.recorder.events.append(RESET)
+            self.recorder.happens(RESET)
         else:
             self.recorder.counting = "batch"
 
@@ -93,8 +97,13 @@ class Marks:
                 marks.end(kwargs["optimizer"])
                 super().on_optimizer_step(*args, **kwargs)
 
+            def on_step_end(self, *args: Any, **kwargs: Any) -> Any:
+                marks.recorder.over = bool(self._done)
+                return super().on_step_end(*args, **kwargs)
+
             def count(self, examples: int, tokens: Any, trained_tokens: Any, loss: Any) -> None:
                 marks.tokens += int(tokens) if marks.recorder.counting else 0
+                marks.recorder.layers.rest()
                 super().count(examples, tokens, trained_tokens, loss)
 
         return Watching
@@ -175,10 +184,12 @@ def _times(part: str, micro_batches: int) -> float:
 
 def _operations(recorder: Recorder, micro_batches: int) -> tuple[Operation, ...]:
     found: dict[Operation, int] = {}
-    for (part, operation), count in recorder.operations.items():
-        alike = Operation("optimizer" if part == "step" else operation.kind, *tuple(vars(operation).values())[1:])
+    counts = Counter((part, operation) for _, part, operation in recorder.operations)
+    for (part, o), count in counts.items():
+        kind = "optimizer" if part == "step" else o.kind
+        alike = replace(o, kind=kind, kernels=max(1, o.kernels // TOGETHER))
         found[alike] = found.get(alike, 0) + round(count * _times(part, micro_batches))
-    return tuple(Operation(o.kind, o.dtype, o.flops, o.bytes, count, o.kernels) for o, count in found.items())
+    return tuple(replace(o, count=count) for o, count in found.items())
 
 
 def _checkpoint(model: Any) -> int:

@@ -7,21 +7,19 @@ the longest length; its peak is that of the run.
 import gc
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import torch
-from datasets import Dataset
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.nn.utils import clip_grad
 from torch.utils.data import SequentialSampler
 from transformers import Trainer
-from trl.trainer import dpo_trainer
 
 from bench.advise.trace import NotTraceable, Question, Trace, Workload
 from bench.config import Run
@@ -32,9 +30,10 @@ from bench.method import Context, Method
 from bench.models import kinds, load
 from bench.models.config import plan
 from bench.models.tokenizer import stand_in
-from bench.trace import kernels, published, quantised
+from bench.trace import depth, kernels, published, quantised
 from bench.trace.recorder import Recorder
 from bench.trace.result import Marks, result
+from bench.trace.unused import bring_back_data
 from bench.train import loop
 from bench.train.meter import StepMeter
 from bench.train.precision import compute_precision
@@ -61,11 +60,18 @@ def trace(question: Question, pretend: bool = True) -> Trace:
     assert run.method is not None
     run.model = replace(run.model, weights="random", tokenizer="")
     precision = _precision(run, question.device)
-    with recording(question.device, precision, pretend) as recorder:
-        job = _Job(run, run.method, question.workload, recorder, precision)
-        marks = job.build(question.device)
-        job.train(marks)
-        return result(recorder, marks, question, max(1, run.train.gradient_accumulation))
+    method = run.method
+
+    def record(layers: int) -> tuple[Recorder, Marks]:
+        with recording(question.device, precision, pretend) as recorder:
+            job = _Job(run, method, question.workload, recorder, precision)
+            marks = job.build(question.device, layers)
+            job.train(marks)
+            return recorder, marks
+
+    config = plan(run.model, facts=True).config
+    recorder, marks = depth.recorded(record, config) if pretend else record(config.num_hidden_layers)
+    return result(recorder, marks, question, max(1, run.train.gradient_accumulation))
 
 
 @contextmanager
@@ -74,7 +80,6 @@ def recording(device: str, precision: str, pretend: bool) -> Iterator[Recorder]:
     recorder = Recorder(pretend, kernels.workspace)
     with ExitStack() as stack:
         stack.enter_context(patch.object(nn.Module, "_apply", _apply))
-        stack.enter_context(patch.object(dpo_trainer, "hash_module", lambda _: ""))  # the name of a cache of TRL's
         if pretend:
             stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
             # torch groups kernels for tensors of its own classes alone
@@ -91,6 +96,18 @@ def _precision(run: Run, device: str) -> str:
     return compute_precision(run.train.precision, "cpu")
 
 
+class Rows(list[dict[str, Any]]):
+    """Training rows, with what the loop asks a `datasets.Dataset` for beside them, without that library."""
+
+    @property
+    def column_names(self) -> list[str]:
+        """The keys of a row."""
+        return list(self[0])
+
+    def __getitem__(self, key: Any) -> Any:
+        return [row[key] for row in self] if isinstance(key, str) else super().__getitem__(key)
+
+
 @dataclass
 class _Job:
     """One training with what its parts share."""
@@ -101,8 +118,8 @@ class _Job:
     recorder: Recorder
     precision: str
 
-    def build(self, device: str) -> Marks:
-        """The adapted model, and which tensors are the base's and which the adapter's."""
+    def build(self, device: str, layers: int) -> Marks:
+        """The adapted model, of so many layers, and which tensors are the base's and which the adapter's."""
         run, method = self.run, self.method
         info = load.info(run.model, device, run.train.gradient_checkpointing)
         longest = replace(run, task=replace(run.task, max_length=self.workload.longest_tokens))
@@ -111,6 +128,7 @@ class _Job:
             raise NotTraceable(reason)
         labels = [f"class {i}" for i in range(self.workload.classes)] if info.kind == "classifier" else []
         planned = plan(run.model, facts=True, labels=labels)
+        depth.cut(planned.config, layers)
         dtype = torch.float32 if method.trains_base_weights() else load.default_dtype(run.model.dtype, device)
         load.quiet()
         self.kind, self.tokenizer = planned.kind, stand_in(planned)
@@ -119,7 +137,7 @@ class _Job:
         if quantization is not None:
             quantised.quantise(model, quantization, dtype, planned.kind)
         load.settle(planned, model, self.tokenizer)
-        marks = Marks(self.recorder, device, planned.config.vocab_size, info.layers)
+        marks = Marks(self.recorder, device, planned.config.vocab_size, layers)
         marks.weights()
         self.model = method.adapt(model, Context(info, self.tokenizer, *TEXT))
         if self.kind == "classifier":
@@ -137,17 +155,29 @@ class _Job:
         settings = replace(run.train, batch_size=size, gradient_accumulation=together, save_every=0)
         short = replace(run, train=settings, budget=replace(run.budget, steps=2, tokens=0, epochs=0.0, seconds=0.0))
         short.launch = replace(run.launch, processes=1)
+        dataset = self._dataset(rows)
+        dpo = self.method.objective == "dpo"  # TRL would read all weights to name a cache
+        unnamed = patch("trl.trainer.dpo_trainer.hash_module", lambda _: "") if dpo else nullcontext()
         hook = register_module_forward_pre_hook(marks.entered)
         with (
             hook,
+            unnamed,
             tempfile.TemporaryDirectory() as folder,
             patch.object(loop, "StepMeter", marks.watching(StepMeter)),
             patch.object(Trainer, "_get_train_sampler", lambda _, rows=None: SequentialSampler(range(2 * size))),
         ):
             loop.train(
-                short, self.model, self.tokenizer, Dataset.from_list(rows), self.precision, "cpu", Path(folder),
+                short, self.model, self.tokenizer, dataset, self.precision, "cpu", Path(folder),
                 lambda _: None, self.kind, workload.rows,
             )  # fmt: skip
+
+    def _dataset(self, rows: list[dict[str, Any]]) -> Any:
+        if self.method.objective != "dpo":
+            return Rows(rows)
+        bring_back_data()
+        from datasets import Dataset  # TRL takes nothing else
+
+        return Dataset.from_list(rows)
 
     def _row(self, length: int, place: int) -> dict[str, Any]:
         """A training row of `length` tokens; where rows shall be padded, all but the first are one token shorter."""

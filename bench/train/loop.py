@@ -3,10 +3,9 @@
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from datasets import Dataset
 from torch import nn
 from transformers import PrinterCallback
 
@@ -22,10 +21,13 @@ from bench.train.budget import total_steps
 from bench.train.meter import Send, StepMeter
 from bench.train.trainers import OPTIMIZER, accumulation, settings, trainer_class
 
+if TYPE_CHECKING:
+    from datasets import Dataset
+
 
 def rows(
     run: Run, examples: Sequence[Example], tokenizer: Any, kind: str = "causal", choices: Sequence[str] = ()
-) -> Dataset:
+) -> "Dataset":
     """The training rows of the run's objective, for a model of this kind; a classifier's classes are the choices."""
     tokens = tokenise(examples, tokenizer, run.task.max_length, kind)
     if kind == "classifier":
@@ -35,10 +37,12 @@ def rows(
         made = [preference_row(t) for t in tokens]
     else:
         made = [training_row(t, kind) for t in tokens]
+    from datasets import Dataset  # not at the top: a trace does without
+
     return Dataset.from_list(made)
 
 
-def lengths(dataset: Dataset) -> list[int]:
+def lengths(dataset: "Dataset") -> list[int]:
     """Non-padding tokens that a step sees of each row; a pair counts its prompt twice, as it is read twice."""
     if "prompt_ids" not in dataset.column_names:
         return [len(ids) for ids in dataset["input_ids"]]
@@ -46,7 +50,7 @@ def lengths(dataset: Dataset) -> list[int]:
     return [2 * len(prompt) + len(right) + len(wrong) for prompt, right, wrong in parts]
 
 
-def precomputes_reference(run: Run, dataset: Dataset) -> bool:
+def precomputes_reference(run: Run, dataset: "Dataset") -> bool:
     """Whether DPO's reference log-probabilities are computed before training.
 
     That costs one pass over the rows, and saves one per row seen. A method that changes base weights has no
@@ -59,7 +63,7 @@ def precomputes_reference(run: Run, dataset: Dataset) -> bool:
 
 
 @torch.no_grad()
-def with_reference(model: nn.Module, dataset: Dataset, tokenizer: Any, batch_size: int) -> Dataset:
+def with_reference(model: nn.Module, dataset: "Dataset", tokenizer: Any, batch_size: int) -> "Dataset":
     """The rows with both completions' summed log-probabilities under `model`, the base as it is before training."""
     model.eval()
     collate, device = PadRight(tokenizer.pad_token_id), inner_model(model).device
@@ -78,7 +82,7 @@ def train(
     run: Run,
     model: nn.Module,
     tokenizer: Any,
-    dataset: Dataset,
+    dataset: "Dataset",
     precision: str,
     device: str,
     folder: Path,

@@ -1,30 +1,24 @@
 """The objectives, as members of transformers' Trainer family that count what they train on.
 
-Everything that a default would decide is decided here. TRL's DPOTrainer changes in four points. It reads tokens
-that are made already. Its reference is the untouched base (adapter disabled, or log-probabilities computed
-beforehand) where TRL would copy the adapter. The adapter keeps float32 where TRL would cast it to bfloat16 on a
-quantised base. And with `train.loss=labelled` the logits of the prompt are not computed, for which TRL's fused head
-has no way; `train.loss=full` is TRL's own loss, and a test holds the two to the same values.
+Everything that a default would decide is decided here. DPO is in `bench.train.preferences`.
 """
 
-from contextlib import AbstractContextManager
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
-from datasets import Dataset
-from peft import PeftModel
 from torch import Tensor, nn
-from torch.nn.functional import logsigmoid
 from transformers import Trainer, TrainingArguments
-from trl import DPOConfig, DPOTrainer
 
 from bench.config import Run
 from bench.data.tokens import IGNORED, PadRight
 from bench.models import checkpoint
-from bench.models.logits import class_log_probs, completion_log_probs, label_log_probs
+from bench.models.logits import class_log_probs, label_log_probs
 from bench.train import ranks, tracking
 from bench.train.budget import ENDLESS, scheduler
 from bench.train.meter import StepMeter
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 OPTIMIZER = "adamw_torch_fused"
 
@@ -130,7 +124,7 @@ class SftTrainer(Measured, Trainer):
     """Cross-entropy on the completion, averaged over the labelled tokens of an optimizer step."""
 
     def __init__(
-        self, run: Run, meter: StepMeter, arguments: dict[str, Any], model: nn.Module, rows: Dataset, tokenizer: Any
+        self, run: Run, meter: StepMeter, arguments: dict[str, Any], model: nn.Module, rows: "Dataset", tokenizer: Any
     ):
         self.run, self.meter = run, meter
         collate = PadRight(tokenizer.pad_token_id)
@@ -170,65 +164,11 @@ class ClassTrainer(SftTrainer):
         return class_log_probs(model, inputs).gather(1, inputs["labels"])[:, 0]
 
 
-class DpoTrainer(Measured, DPOTrainer):
-    """Direct preference optimisation (Rafailov et al. 2023, arXiv:2305.18290) by TRL, against the untouched base."""
-
-    rows_per_example = 2  # the right completion and the rejected one
-
-    def __init__(
-        self, run: Run, meter: StepMeter, arguments: dict[str, Any], model: nn.Module, rows: Dataset, tokenizer: Any
-    ):
-        self.run, self.meter = run, meter
-        known = "ref_chosen_logps" in rows.column_names
-        config = DPOConfig(
-            **arguments,
-            beta=run.method.beta,  # type: ignore[union-attr]
-            loss_type=["sigmoid"],
-            label_smoothing=0.0,
-            max_length=None,
-            disable_dropout=True,
-            precompute_ref_log_probs=known,
-        )
-        masters = {name: p.data.clone() for name, p in model.named_parameters() if p.requires_grad}
-        super().__init__(model, None, config, train_dataset=rows, processing_class=tokenizer, callbacks=[meter])
-        for name, p in model.named_parameters():
-            if name in masters:
-                p.data = masters[name]
-        if isinstance(model, PeftModel) and "ref" in model.peft_config:
-            model.delete_adapter("ref")
-
-    def compute_loss(
-        self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Tensor:
-        """Mean over the pairs of -log sigmoid(beta * (margin of the policy - margin of the reference))."""
-        if self.run.train.loss == "full":
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        labels = inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, IGNORED)
-        batch = {"input_ids": inputs["input_ids"], "attention_mask": inputs["attention_mask"], "labels": labels}
-        chosen, rejected = completion_log_probs(model, batch).chunk(2)
-        if self.precompute_ref_logps:
-            reference = inputs["ref_chosen_logps"] - inputs["ref_rejected_logps"]
-        else:
-            with torch.no_grad(), self._untouched(model):
-                ref_chosen, ref_rejected = completion_log_probs(model, batch).chunk(2)
-            reference = ref_chosen - ref_rejected
-        return -logsigmoid(self.beta * (chosen - rejected - reference)).mean()
-
-    def _prepare_dataset(self, dataset: Dataset, *args: Any, **kwargs: Any) -> Dataset:
-        return dataset  # tokenised already
-
-    def _precompute_ref_logps(self, dataset: Dataset, *args: Any, **kwargs: Any) -> Dataset:
-        return dataset  # the columns are there already
-
-    def _untouched(self, model: nn.Module) -> AbstractContextManager[None]:
-        return cast(Any, self.accelerator).unwrap_model(model).disable_adapter()
-
-    def trained_tokens(self, inputs: dict[str, Tensor]) -> Tensor:
-        """Number of completion tokens, right and rejected ones."""
-        return inputs["completion_mask"].sum()
-
-
 def trainer_class(objective: str, kind: str) -> Any:
     """The trainer of an objective on a kind of model; preferences are learned by causal models alone."""
     supervised = {"causal": SftTrainer, "seq2seq": Seq2SeqTrainer, "classifier": ClassTrainer}
-    return DpoTrainer if objective == "dpo" else supervised[kind]
+    if objective == "dpo":
+        from bench.train.preferences import DpoTrainer  # imports trl, which others do without
+
+        return DpoTrainer
+    return supervised[kind]

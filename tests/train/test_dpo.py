@@ -9,7 +9,7 @@ from trl import DPOTrainer
 from bench.data.tokens import tokenise
 from bench.models.logits import completion_log_probs
 from bench.train import loop
-from bench.train.trainers import DpoTrainer
+from bench.train.preferences import DpoTrainer
 from methods.dpo import Dpo
 from methods.full import Full
 from methods.lora import Lora

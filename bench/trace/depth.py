@@ -1,0 +1,218 @@
+"""Stretch what was recorded of a model with few layers to the model's own depth.
+
+The layers of most architectures are alike, and so is what happens in each of them; only the first and the last have
+other neighbours. So models of three and of four layers are recorded. From the former a record of four layers is made
+by repeating what happened in its middle layer, and only if that is in every event what was recorded of the latter, the
+latter is stretched to the whole depth. Sizes that grow with the number of layers, such as that of a list of the norms
+of all gradients, follow from the difference of the two. What cannot be stretched is recorded in full.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
+
+from bench.advise.trace import Operation
+from bench.trace.layers import OUTSIDE
+from bench.trace.recorder import Recorder
+from bench.trace.result import Marks
+
+SHORT, LONG, MIDDLE = 3, 4, 1  # layers of the models that are recorded, and the one that is repeated
+WORTH = 8  # layers, from which on the two are less than half the work
+# Architectures whose layers are all alike. Others may choose between kinds of layers by rules of their own.
+UNIFORM = (
+    "bert", "bloom", "falcon", "glm", "gpt2", "gptj", "gpt_neox", "llama", "mistral", "opt", "phi3", "qwen2", "qwen3",
+    "roberta", "rwkv", "mamba",
+)  # fmt: skip
+
+Recorded = tuple[Recorder, Marks]
+Counted = tuple[int, str, Operation]
+
+
+class Irregular(Exception):
+    """What was recorded cannot be stretched."""
+
+
+def recorded(record: Callable[[int], Recorded], config: Any) -> Recorded:
+    """What is recorded of a model of the depth that its configuration has.
+
+    Args:
+        record: of a model with so many layers.
+        config: of the model.
+    """
+    depth = config.num_hidden_layers
+    if uniform(config) and depth >= WORTH:
+        try:
+            return stretched(record(SHORT), record(LONG), depth)
+        except Irregular:
+            pass
+    return record(depth)
+
+
+def uniform(config: Any) -> bool:
+    """Whether all layers of a model are alike, by its configuration."""
+    lists = [
+        value for value in vars(config).values() if isinstance(value, list) and len(value) == config.num_hidden_layers
+    ]
+    return config.model_type in UNIFORM and all(len(set(map(str, each))) == 1 for each in lists)
+
+
+def cut(config: Any, depth: int) -> None:
+    """Let a configuration have `depth` layers."""
+    if depth != config.num_hidden_layers:
+        if getattr(config, "layer_types", None):
+            config.layer_types = config.layer_types[:depth]
+        config.num_hidden_layers = depth
+
+
+def stretched(short: Recorded, long: Recorded, depth: int) -> Recorded:
+    """The record of a model of `depth` layers.
+
+    Raises:
+        Irregular: the record of SHORT layers, stretched to LONG, is not that of LONG layers.
+    """
+    seen, times = long[0], depth - LONG
+    shown, same, whole = _Stretch(short[0], LONG - SHORT), _Stretch(seen, 0), _Stretch(seen, times)
+    if shown.events != same.events or shown.names != same.names or shown.whose != same.whose:
+        raise Irregular
+    grown = {source: times * (same.sizes[n] - shown.sizes[n]) for n, source in same.source.items()}
+    made = Recorder(pretend=False)
+    made.events, made.names = whole.events, whole.names
+    made.sizes = {n: whole.sizes[n] + grown[source] for n, source in whole.source.items()}
+    made.shapes = {n: seen.shapes[source] for n, source in whole.source.items()}
+    made.operations = _operations(_repeated(short[0].operations, LONG - SHORT), seen.operations, times)
+    made.dispatches = {p: n + times * (n - short[0].dispatches[p]) for p, n in seen.dispatches.items()}
+    return made, _marks(short[1], long[1], made, whole, depth)
+
+
+def _marks(short: Marks, long: Marks, made: Recorder, whole: "_Stretch", depth: int) -> Marks:
+    marks = Marks(made, long.device, long.vocabulary, depth)
+    for name in ("static_bytes", "trainable", "total", "checkpoint_bytes", "tokens"):
+        value = getattr(long, name)
+        setattr(marks, name, value + (depth - LONG) * (value - getattr(short, name)))
+    for name, numbers in long.of.items():
+        marks.of[name] = {n for n, source in whole.source.items() if source in numbers}
+    return marks
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """Events one after another in the same layer; the layer's neighbours in the same pass lie beside it."""
+
+    layer: int
+    events: list[int]
+    allocated: list[int]
+
+
+class _Stretch:
+    """A record in which the middle layer comes `copies` times more.
+
+    Attributes:
+        events: with the tensors numbered anew, as they are allocated.
+        whose: the layer of each.
+        source: by the new number, that of the tensor that it repeats.
+        sizes: of the tensors, as in the source.
+        names: likewise, with the layer's number.
+    """
+
+    def __init__(self, record: Recorder, copies: int) -> None:
+        if not record.layers.path:
+            raise Irregular
+        self._record, self._copies = record, copies
+        self.events: list[int] = []
+        self.whose: list[int] = []
+        self.source: dict[int, int] = {}
+        self.sizes: dict[int, int] = {}
+        self.names: dict[int, str] = {}
+        self._segments = _segments(record)
+        self._place = {n: (j, i) for j, seg in enumerate(self._segments) for i, n in enumerate(seg.allocated)}
+        self._made: dict[tuple[int, int, int], int] = {}  # by the source's segment and place there, and the new layer
+        for j, segment in enumerate(self._segments):
+            for layer in self._layers(j):
+                for event in segment.events:
+                    self._repeat(event, j, layer)
+
+    def _layers(self, j: int) -> Sequence[int]:
+        """The layers that a segment stands for, in the order of the pass."""
+        layer = self._segments[j].layer
+        if layer != MIDDLE:
+            return (self._moved(layer),)
+        beside = [self._segments[k].layer if 0 <= k < len(self._segments) else OUTSIDE for k in (j - 1, j + 1)]
+        if beside not in ([MIDDLE - 1, MIDDLE + 1], [MIDDLE + 1, MIDDLE - 1]):
+            raise Irregular
+        copies = range(MIDDLE, MIDDLE + self._copies + 1)
+        return copies if beside[0] < beside[1] else copies[::-1]
+
+    def _moved(self, layer: int) -> int:
+        return layer + self._copies if layer > MIDDLE else layer
+
+    def _repeat(self, event: int, j: int, layer: int) -> None:
+        self.whose.append(layer)
+        if event == 0:
+            self.events.append(event)
+        elif event > 0:
+            number = len(self.source) + 1
+            self._made[(*self._place[event], layer)] = number
+            self.source[number], self.sizes[number] = event, self._record.sizes[event]
+            path, source = self._record.layers.path, self._segments[j].layer
+            self.names[number] = self._record.names[event].replace(f"{path}.{source}", f"{path}.{layer}")
+            self.events.append(number)
+        else:
+            key = self._meant(-event, j, layer)
+            if key not in self._made:
+                raise Irregular
+            self.events.append(-self._made.pop(key))
+
+    def _meant(self, number: int, j: int, layer: int) -> tuple[int, int, int]:
+        """Which of a tensor's copies is freed in the copy of a segment for `layer`."""
+        k, i = self._place[number]
+        here, there = self._segments[j].layer, self._segments[k].layer
+        if here != MIDDLE:
+            if there == MIDDLE and here == OUTSIDE:
+                raise Irregular
+            return k, i, there + self._copies * (there > MIDDLE or there == MIDDLE < here)
+        new = there + layer - here
+        if there == MIDDLE or layer == here + (self._copies if there > here else 0):
+            return k, i, new  # the layer's own, or that of the neighbour which is no copy
+        if abs(there - here) != 1 or there == OUTSIDE:
+            raise Irregular
+        for beside in (k - 1, k + 1):  # the neighbour is a copy: of the middle layer in the same pass
+            if 0 <= beside < len(self._segments) and self._segments[beside].layer == MIDDLE:
+                alike = self._segments[beside].allocated
+                if i < len(alike) and self._record.sizes[alike[i]] == self._record.sizes[number]:
+                    return beside, i, new
+        raise Irregular
+
+
+def _segments(record: Recorder) -> list[_Segment]:
+    found = []
+    for layer, pairs in groupby(zip(record.whose, record.events, strict=True), key=lambda pair: pair[0]):
+        events = [event for _, event in pairs]
+        found.append(_Segment(layer, events, [event for event in events if event > 0]))
+    return found
+
+
+def _repeated(operations: list[Counted], copies: int) -> list[Counted]:
+    found = []
+    for layer, part, operation in operations:
+        new = range(MIDDLE, MIDDLE + copies + 1) if layer == MIDDLE else (layer + copies * (layer > MIDDLE),)
+        found += [(each, part, operation) for each in new]
+    return found
+
+
+def _operations(shown: list[Counted], seen: list[Counted], times: int) -> list[Counted]:
+    """Those of the whole depth: of the layers repeated, and of all layers together as much larger as they are more."""
+    a, b = Counter(shown), Counter(seen)
+    before, after = list((a - b).elements()), list((b - a).elements())
+    if len(before) != len(after):
+        raise Irregular
+    grown = []
+    for (_, _, small), (layer, part, large) in zip(before, after, strict=True):
+        if (small.kind, small.dtype) != (large.kind, large.dtype) or layer in range(MIDDLE, LONG - 1):
+            raise Irregular
+        flops = large.flops + times * (large.flops - small.flops)
+        moved = large.bytes + times * (large.bytes - small.bytes)
+        kernels = large.kernels + times * (large.kernels - small.kernels)
+        grown.append((layer, part, replace(large, flops=flops, bytes=moved, kernels=kernels)))
+    return _repeated(list((b - (b - a)).elements()), times) + grown

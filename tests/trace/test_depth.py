@@ -1,0 +1,106 @@
+"""A trace of few layers, stretched to the model's depth, is in every figure that of the whole model."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bench.advise.trace import Question, Trace, Workload
+from bench.config import Model, Run
+from bench.config.run import to_dict
+from bench.method import discover, get
+from bench.models.config import from_facts
+from bench.models.families import FAMILIES
+from bench.trace import depth
+from bench.trace.training import trace
+
+LAYERS, VOCABULARY = 9, 2048
+WORKLOAD = Workload(rows=2, mean_tokens=24, longest_tokens=40)
+NAMES = ("num_hidden_layers", "n_layer")
+
+
+def question(method: str, family: str, workload: Workload = WORKLOAD, **train: object) -> Question:
+    """A run on CUDA of a method with its defaults on a small, deep model of a family."""
+    found = FAMILIES[family]
+    facts = found.facts | {"vocab_size": VOCABULARY} | {name: LAYERS for name in NAMES if name in found.facts}
+    run = Run(get(method)(), Model("deep", kind=found.kind, architecture=facts, attention=found.attention))
+    run.train = replace(run.train, batch_size=4, gradient_accumulation=2)
+    run.train = replace(run.train, **train)
+    return Question(to_dict(run), workload, "cuda")
+
+
+def compare(monkeypatch: pytest.MonkeyPatch, asked: Question) -> bool:
+    """Check the trace against that of the whole model; whether it was stretched."""
+    made: list[Any] = []
+    stretched = depth.stretched
+
+    def watched(*arguments: Any) -> Any:
+        made.append(stretched(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(depth, "stretched", watched)
+    short = trace(asked)
+    monkeypatch.setattr(depth, "WORTH", LAYERS + 1)
+    whole = trace(asked)
+    assert _figures(short) == _figures(whole)
+    assert short.layers == LAYERS
+    return bool(made)
+
+
+def _figures(found: Trace) -> dict[str, Any]:
+    """All of a trace; the order of operations means nothing."""
+    return found.to_dict() | {"operations": sorted(map(repr, found.operations))}
+
+
+@pytest.mark.parametrize("method", sorted(discover()))
+def test_every_method(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    assert compare(monkeypatch, question(method, "llama")) == (method != "prefix")
+
+
+@pytest.mark.parametrize("method", sorted(discover().keys() - {"prefix"}))
+def test_every_method_with_gradient_checkpointing(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    assert compare(monkeypatch, question(method, "llama", gradient_checkpointing=True))
+
+
+@pytest.mark.parametrize("method", ["dpo", "full"])
+def test_without_padding(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    assert compare(monkeypatch, question(method, "llama", replace(WORKLOAD, padded=False, reference=False)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize(
+    "family", [f for f, it in FAMILIES.items() if it.architecture in depth.UNIFORM and f != "llama"]
+)
+def test_every_family_of_equal_layers(monkeypatch: pytest.MonkeyPatch, family: str, method: str) -> None:
+    if (family, method) != ("mamba", "lora"):  # cannot be traced
+        assert compare(monkeypatch, question(method, family))
+
+
+def test_models_with_several_kinds_of_layers_are_traced_whole() -> None:
+    facts = FAMILIES["qwen3"].facts | {"num_hidden_layers": 8}
+    assert depth.uniform(from_facts(facts))
+    mixed = {"layer_types": ["full_attention", "sliding_attention"] * 4, "use_sliding_window": True}
+    assert not depth.uniform(from_facts(facts | mixed))
+    assert not depth.uniform(from_facts(FAMILIES["gemma3"].facts))
+    assert not depth.uniform(from_facts(FAMILIES["t5"].facts))
+
+
+def test_what_differs_between_the_two_depths_is_not_stretched(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, seen = question("lora", "llama"), []
+    recorded = depth.recorded
+
+    def broken(record: Any, config: Any) -> Any:
+        def other(layers: int) -> Any:
+            seen.append(layers)
+            found = record(layers)
+            if layers == depth.LONG:
+                found[0].events[-1:] = []
+                found[0].whose[-1:] = []
+            return found
+
+        return recorded(other, config)
+
+    monkeypatch.setattr(depth, "recorded", broken)
+    assert trace(asked).layers == LAYERS
+    assert seen == [depth.SHORT, depth.LONG, LAYERS]
