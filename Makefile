@@ -8,7 +8,7 @@ PYTHON ?= $(shell python3.11 -V >/dev/null 2>&1 && echo python3.11 || echo pytho
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install -c constraints.txt -e
 
-.PHONY: help demo table report test browser lint clean
+.PHONY: help demo table report test browser gpu lint clean
 
 help: ## list these jobs
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile
@@ -27,6 +27,9 @@ test: $(VENV)/.installed-test ## run the tests
 
 browser: $(VENV)/.installed-test ## run the tests of the report page, which need Chromium
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/browser
+
+gpu: $(VENV)/.installed-test ## make reference records on this machine's GPU (HOURS=0.4) and hold the advisor to them
+	TUNEBENCH_GPU_HOURS=$(or $(HOURS),0.4) $(BIN)/python -m pytest -m gpu -rP tests/gpu
 
 lint: $(VENV)/.installed-dev ## check style and types
 	$(BIN)/ruff check

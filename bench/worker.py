@@ -25,7 +25,7 @@ from bench.evaluate.scores import decoding, evaluate
 from bench.forecast import forecast
 from bench.limits import too_few_for_general_text, too_long, unsharded
 from bench.measure.environment import environment
-from bench.measure.memory import MemoryMeter
+from bench.measure.memory import MemoryMeter, limit_memory
 from bench.method import Context, Method, ModelInfo
 from bench.models import checkpoint, load
 from bench.models.kinds import train_heads
@@ -107,6 +107,8 @@ def _carry_out(run: Run, folder: Path, record: Record, send: Send, attempt: Atte
     device = load.pick_device(run.hardware.device)
     _share_machine(run, device)
     record.environment = environment(device, hardware=folder.parent.name)
+    if run.hardware.memory_gib:
+        record.environment.device_memory_bytes = limit_memory(run.hardware.memory_gib, device)
     info = load.info(run.model, device, run.train.gradient_checkpointing)
     reason = too_long(run, info, run.task.kind) or (run.method.supports(info) if run.method is not None else None)
     reason = reason or too_few_for_general_text(run, info) or (unsharded(run, device) if ranks.sharded() else None)

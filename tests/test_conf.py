@@ -1,5 +1,6 @@
 """The configuration: every file composes to a checked run, says what it is, and is true of what it names."""
 
+import functools
 import shlex
 from pathlib import Path
 
@@ -27,7 +28,9 @@ def _name(file: Path) -> str:
 CHOICES = [file for file in FILES if not _name(file).startswith("experiment=")]
 EXPERIMENTS = [file for file in FILES if _name(file).startswith("experiment=")]
 OFFLINE_TASKS = [
-    f.stem for f in FILES if _name(f).startswith("task=") and OmegaConf.load(f)["source"] not in ("hub", "file")
+    _name(f).removeprefix("task=")
+    for f in FILES
+    if _name(f).startswith("task=") and OmegaConf.load(f)["source"] not in ("hub", "file")
 ]
 ROWS = Path(__file__).parent / "data" / "tasks" / "rows" / "alpaca" / "train.jsonl"
 NEEDED = {"model=hub": ["model.path=owner/name"], "task=file": [f"data.train={ROWS}"]}  # what is left to the user
@@ -71,9 +74,21 @@ def test_choices_in_a_folder_can_be_swept():
     assert all("/" not in run.run_id() for run in runs)
 
 
+@functools.cache
+def _planned(*overrides: str) -> list[Run]:
+    """The runs of a sweep; many compositions take a while."""
+    return plan("sweep", overrides)
+
+
 def test_the_experiments_have_the_runs_that_are_expected_of_them():
-    found = {file.stem: len(plan("sweep", [_name(file)])) for file in EXPERIMENTS}
-    assert found == {"learning_rates": 4 * 4, "learning_rates_prompts": 3 * 4, "seeds": 7 * 3}
+    found = {file.stem: len(_planned(_name(file))) for file in EXPERIMENTS}
+    assert found == {
+        "gpu_reference": 3 * 2 * 4 * 8,
+        "gpu_rehearsal": 2 * 8,
+        "learning_rates": 4 * 4,
+        "learning_rates_prompts": 3 * 4,
+        "seeds": 7 * 3,
+    }
 
 
 @pytest.mark.parametrize("file", EXPERIMENTS, ids=_name)
@@ -82,8 +97,10 @@ def test_the_command_at_the_head_of_an_experiment_plans_its_runs(file: Path):
     assert package == "# @package _global_"
     program, verb, *overrides = shlex.split(command.removeprefix("# "))
     assert (program, verb, overrides[0]) == ("tunebench", "sweep", _name(file))
-    runs = plan(verb, overrides)
-    assert {run.title() for run in runs} <= _built_in()
+    assert all(override.startswith("launch.") for override in overrides[1:])  # which change nothing of the runs
+    _run(*overrides)
+    runs = _planned(overrides[0])
+    assert {run.method.name for run in runs} <= _built_in()
     assert len({run.run_id() for run in runs}) == len(runs) > 0
 
 

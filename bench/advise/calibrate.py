@@ -17,9 +17,9 @@ from typing import Any
 
 from bench.advise import cards
 from bench.advise.card import GIB, Card, card_from
-from bench.measure.environment import hardware_name, sees_cuda
+from bench.measure.environment import cpu_cores, hardware_name, sees_cuda
 
-QUIET = 0.2  # cores that others may keep busy
+QUIET = 0.1  # share of the cores that other programs may keep busy
 DEVICES = ("auto", "cuda", "mps", "cpu")
 ABOUT = {
     "facts": "the device",
@@ -33,7 +33,8 @@ ABOUT = {
 }
 DESCRIPTION = """\
 Measure how fast the device at hand computes, moves memory and starts operations, in under three minutes. The result is
-a card that `tunebench advise` uses from then on. Nothing else should run on the machine meanwhile.
+a card that `tunebench advise` uses from then on. Where other programs keep the machine busy, nothing is kept without
+--out.
 """
 
 
@@ -53,15 +54,16 @@ def main(arguments: Sequence[str]) -> int:
         device = _device(options.device)
         found = measure(device, lambda name: print(f"  {ABOUT[name]} ...", file=sys.stderr, flush=True))
         name, facts = described(device, found, datetime.date.today().isoformat())
-        file = options.out or cards.own_folder() / f"{name}.yaml"
         card = card_from(facts, name)
+        print(_told(card))
+        busy = found["busy"] or 0.0
+        if busy > QUIET * cpu_cores() and not options.out:  # such figures are off by several times
+            raise CannotMeasure(f"other programs kept {busy:.1f} cores busy: nothing is written without --out")
+        file = options.out or cards.own_folder() / f"{name}.yaml"
         _write(file, card, facts)
     except ValueError as error:
         print(f"tunebench calibrate: {error}", file=sys.stderr)
         return 2
-    print(_told(card))
-    if (found["busy"] or 0.0) > QUIET:
-        print(f"other programs kept {found['busy']:.1f} cores busy meanwhile: measure again when they have ended")
     print(f"written to {file}")
     return 0
 

@@ -145,7 +145,10 @@ def _jobs(arguments: Sequence[str]) -> list[list[Override]]:
 
 
 def _sweeper_params(single: list[Override], hydras: list[Override]) -> dict[str, Any]:
-    """What the configured sweep varies; also checks Hydra's own settings, which are part of that configuration."""
+    """What the configured sweep varies, the method last, so that each setting is done with all methods before the next.
+
+    Also checks Hydra's own settings, which are part of that configuration.
+    """
     groups = [str(o.input_line) for o in single + hydras if _group_of(o) is not None]
     whole = compose("config", groups, return_hydra_config=True)
     keys = [o for o in hydras if _group_of(o) is None]
@@ -154,7 +157,8 @@ def _sweeper_params(single: list[Override], hydras: list[Override]) -> dict[str,
         raise UserError("\n".join(wrong))
     if keys:
         whole = compose("config", groups + [str(o.input_line) for o in keys], return_hydra_config=True)
-    return dict(whole.hydra.sweeper.params or {})
+    params = dict(whole.hydra.sweeper.params or {})
+    return {key: params[key] for key in sorted(params, key=lambda key: key == "method")}
 
 
 def _hydra_error(whole: DictConfig, override: Override) -> list[str]:

@@ -99,12 +99,19 @@ class Hardware:
 
     device: str = "auto"  # auto: cuda, else mps, else cpu | cpu | cuda | mps
     threads: int = 0  # of the CPU; 0: torch's own choice
+    memory_gib: float = 0.0  # that torch may reserve on a GPU, as if it were a smaller one; 0: all there is
 
     def errors(self) -> list[str]:
         """Invalid settings in words."""
-        return choice("hardware.device", self.device, "auto", "cpu", "cuda", "mps") + at_least(
-            "hardware.threads", self.threads, 0
-        )
+        found = choice("hardware.device", self.device, "auto", "cpu", "cuda", "mps")
+        found += at_least("hardware.threads", self.threads, 0)
+        found += at_least("hardware.memory_gib", self.memory_gib, 0)
+        if self.memory_gib and self.device in ("cpu", "mps"):
+            found.append(
+                "hardware.memory_gib limits the memory of an NVIDIA GPU; "
+                f"hardware.device must be auto or cuda with it, got {self.device!r}"
+            )
+        return found
 
 
 @dataclass
@@ -116,6 +123,7 @@ class Launch:
     predict: bool = True  # before a training predict its memory and time, log that and keep it in the record
     keep_adapter: bool = False  # keep the trained weights beside the record
     timeout: float = 0.0  # seconds for one run; 0: none
+    within: float = 0.0  # hours, after which a sweep starts no more runs; 0: no limit
     stall: float = 3600.0  # seconds without a step, a phase or an evaluated example; 0: none
     memory: float = 0.0  # GiB of host memory for one run; 0: nine tenths of what the machine has
     devices: list[str] = field(default_factory=list)  # GPUs by number or UUID; empty: all that CUDA would see
@@ -129,7 +137,7 @@ class Launch:
         found = choice("launch.start", self.start, "forkserver", "spawn")
         found += choice("launch.rerun", self.rerun, "none", "failed", "all")
         found += choice("launch.busy", self.busy, "wait", "refuse", "ignore")
-        for key in ("timeout", "stall", "memory"):
+        for key in ("timeout", "within", "stall", "memory"):
             found += at_least(f"launch.{key}", getattr(self, key), 0)
         for key in ("per_device", "processes"):
             found += at_least(f"launch.{key}", getattr(self, key), 1)

@@ -51,7 +51,7 @@ class Task:
     """
 
     name: str = "pydoc"
-    source: str = "pydoc"  # pydoc | arithmetic | sorting | hub | file
+    source: str = "pydoc"  # pydoc | arithmetic | sorting | fixed | hub | file
     kind: str = "classification"  # one of KINDS, or auto with source=file: told from the data's format
     metrics: list[str] = field(default_factory=list)  # empty: those of the kind
     instruction: str = ""  # one sentence that says what is asked; soft prompts start from it

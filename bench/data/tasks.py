@@ -17,6 +17,7 @@ GENERATED = {
     "pydoc": "bench.data.pydoc",
     "arithmetic": "bench.data.arithmetic",
     "sorting": "bench.data.sorting",
+    "fixed": "bench.data.fixed",
 }
 SPLITS = ("train", "validation", "test")
 

@@ -51,8 +51,8 @@ class Devices:
     def __init__(self, run: Run) -> None:
         self._settings = run.launch
         self._keys = _gpu_keys(run) if uses_gpus(run) else []
-        if run.launch.devices and not self._keys:
-            raise DeviceError(f"launch.devices: hardware={run.hardware.device} finds no NVIDIA GPU here to choose from")
+        if not self._keys:
+            _refuse_what_needs_a_gpu(run)
         self._names = {key: gpu.uuid for key in self._keys if (gpu := _find(key, gpus()))}  # one lock for both names
         self._look_again: dict[str, float] = {}
         self.waiting_for = ""
@@ -127,6 +127,16 @@ def locks_folder() -> Path:
 def first_gpu(run: Run) -> str | None:
     """What CUDA would call the first GPU of the run; None for its own first."""
     return run.launch.devices[0] if run.launch.devices else None
+
+
+def _refuse_what_needs_a_gpu(run: Run) -> None:
+    device = run.hardware.device
+    if run.launch.devices:
+        raise DeviceError(f"launch.devices: hardware={device} finds no NVIDIA GPU here to choose from")
+    if run.hardware.memory_gib:
+        raise DeviceError(f"hardware.memory_gib: hardware={device} finds no NVIDIA GPU here to limit the memory of")
+    if device == "cuda":
+        raise DeviceError("hardware=cuda: there is no NVIDIA GPU here that torch could use; use cpu or auto")
 
 
 def _gpu_keys(run: Run) -> list[str]:

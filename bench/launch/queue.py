@@ -59,7 +59,8 @@ def jobs(runs: list[Run]) -> list[Job]:
 
 def folder_of(run: Run) -> Path:
     """Where the run keeps its files on this hardware."""
-    hardware = hardware_name(run.hardware.device, first_gpu(run), run.launch.processes)
+    limit = run.hardware.memory_gib
+    hardware = hardware_name(run.hardware.device, first_gpu(run), run.launch.processes, limit)
     return store.run_folder(Path(run.results).absolute(), hardware, run.run_id())
 
 

@@ -6,6 +6,7 @@ time from the runs that are measured, and nothing interrupts it in the middle of
 
 import contextlib
 import os
+import time
 from multiprocessing import connection
 from typing import Any
 
@@ -81,6 +82,8 @@ class Sweep:
         self._said = False  # what is waited for
         self._progress = Progress()
         self._stops = 0  # signals that were answered
+        within = plan[0].run.launch.within if plan else 0.0
+        self._no_start_after = time.monotonic() + within * 3600 if within else float("inf")
 
     def carry_out(self) -> list[Record]:
         """Do everything."""
@@ -108,6 +111,7 @@ class Sweep:
         return [self._done[job.run_id] for job in self._plan if job.run_id in self._done]
 
     def _round(self, status: Any) -> None:
+        self._mind_the_time()
         blocked = self._start_what_can()
         if not self._running and not self._due:
             return
@@ -261,6 +265,15 @@ class Sweep:
         for _, running, _, _ in self._running.values():
             running.stop(Status.INTERRUPTED, f"stopped by {self._signals.name}", FINISH if first else 0.0)
 
+    def _mind_the_time(self) -> None:
+        """Start nothing more once `launch.within` is over."""
+        if self._due and time.monotonic() > self._no_start_after:
+            left, hours = len(self._due), self._due[0].run.launch.within
+            self._due.clear()
+            runs = f"{left} run{'s are' if left > 1 else ' is'}"
+            again = "the same command starts what is left"
+            self._view.note(f"launch.within={hours:g} hours are over and {runs} not started; {again}")
+
     def _devices_of(self, job: Job) -> Devices:
         key = self._device_key(job)
         if key not in self._devices:
@@ -270,7 +283,8 @@ class Sweep:
     def _device_key(self, job: Job) -> tuple[Any, ...]:
         """Runs with the same key use the same devices."""
         settings = job.run.launch
-        return (job.run.hardware.device, *settings.devices, settings.per_device, settings.processes, settings.busy)
+        hardware = (job.run.hardware.device, job.run.hardware.memory_gib > 0)
+        return (*hardware, *settings.devices, settings.per_device, settings.processes, settings.busy)
 
     def _wait_for(self, what: str) -> None:
         """Say once what is waited for, if there is nothing else to do."""

@@ -23,18 +23,20 @@ SOURCES = ("bench", "methods", "conf", "pyproject.toml")  # what makes a checkou
 _NOISE = re.compile(r"\((r|tm|c)\)|\b(cpu|processor|\d+-core|\w+-core processor)\b|@.*|\bwith\b.*", re.IGNORECASE)
 
 
-def hardware_name(device: str = "auto", gpu: str | None = None, processes: int = 1) -> str:
+def hardware_name(device: str = "auto", gpu: str | None = None, processes: int = 1, memory_gib: float = 0.0) -> str:
     """The folder of the results made with this hardware, such as `nvidia-l40s`, `apple-m2` or `cpu-amd-epyc-2c`.
 
     Args:
         device: as configured, `auto` or a device; `auto` is what torch would find: CUDA, else MPS, else the CPU.
         gpu: number or UUID of the GPU; by default the first that CUDA would see.
         processes: that train together; several are another hardware, such as `2x-nvidia-l40s`.
+        memory_gib: limit on the memory of a GPU, which makes it another one, such as `nvidia-l40s-24gib`; 0: none.
     """
     front = f"{processes}x-" if processes > 1 else ""
     name = _nvidia_gpu(gpu or os.environ.get("CUDA_VISIBLE_DEVICES")) if device in ("auto", "cuda") else None
     if name is not None:
-        return front + (slug(name) if slug(name).startswith("nvidia-") else f"nvidia-{slug(name)}")
+        whole = slug(name) if slug(name).startswith("nvidia-") else f"nvidia-{slug(name)}"
+        return f"{front}{whole}{f'-{memory_gib:g}gib' if memory_gib else ''}"
     if device == "mps" or (device == "auto" and _apple_silicon()):
         return front + slug(cpu_name())
     return f"{front}cpu-{slug(cpu_name())}-{cpu_cores()}c"

@@ -19,8 +19,28 @@ from bench.measure.nvidia import Nvml
 from bench.measure.process import Resident, heap_reader, mapped_bytes, resident_bytes, tidy_heap
 from bench.records.schema import Phase
 
+GIB = 1 << 30
 DEVICE_INTERVAL = 0.05  # seconds; asking a GPU's driver is dearer than asking an allocator
 SHARE = 0.01  # of the time, that the sampling thread may take
+
+
+def limit_memory(gib: float, device: str) -> int:
+    """Let torch reserve no more than `gib` GiB on this process's GPU, and return that in bytes.
+
+    An allocation beyond fails with `torch.OutOfMemoryError`, as on a smaller GPU. What CUDA itself takes for the
+    process is not counted.
+
+    Raises:
+        ValueError: the device is no GPU of NVIDIA's, or has less.
+    """
+    if device != "cuda":
+        raise ValueError(f"hardware.memory_gib limits the memory of an NVIDIA GPU, and this run computes on {device}")
+    limit, total = int(gib * GIB), int(torch.cuda.get_device_properties().total_memory)
+    if limit > total:
+        has = f"the {total / GIB:.1f} of {torch.cuda.get_device_name()}"
+        raise ValueError(f"hardware.memory_gib must be <= {has}, got {gib:g}")
+    torch.cuda.set_per_process_memory_fraction(limit / total)
+    return limit
 
 
 class Gauge(Protocol):

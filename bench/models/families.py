@@ -54,6 +54,7 @@ _MAMBA = {"hidden_size": HIDDEN, "num_hidden_layers": LAYERS, "state_size": 8}
 
 FAMILIES: dict[str, Family] = {
     "llama": Family(_LLAMA),
+    "qwen2": Family({"model_type": "qwen2", **_BASE, **_SIZE, **_WIDE, **_SHARED}),
     "qwen3": Family({"model_type": "qwen3", **_BASE, **_SIZE, **_WIDE, **_SHARED, "head_dim": 16}),
     "mistral": Family({"model_type": "mistral", **_BASE, **_SIZE, **_WIDE, **_SHARED}),
     "gemma3": Family({"model_type": "gemma3_text", **_BASE, **_SIZE, **_WIDE, **_SHARED, **_GEMMA}),

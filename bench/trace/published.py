@@ -1,7 +1,7 @@
 """Trace a run as huggingface/peft's method_comparison does it, to compare with what it has published.
 
-Its loop (`method_comparison/MetaMathQA/run.py`) differs from ours in what memory depends on: transformers' own loss over
-the logits of all positions, AdamW in its default form, no autocast, and an allocator that is emptied now and then.
+Its loop (`method_comparison/MetaMathQA/run.py`) differs from ours in what memory depends on: transformers' own loss
+over the logits of all positions, AdamW in its default form, no autocast, and an allocator that is emptied now and then.
 """
 
 import gc
@@ -36,7 +36,9 @@ def trace(question: Question, recorder: Recorder) -> Trace:
     settings = run["method"]["peft_config"]
     if settings is not None:
         whole = run["train"].get("autocast_adapter_dtype", True)
-        model = get_peft_model(model, PeftConfig.from_peft_type(**settings | {"task_type": "CAUSAL_LM"}), autocast_adapter_dtype=whole)
+        model = get_peft_model(
+            model, PeftConfig.from_peft_type(**settings | {"task_type": "CAUSAL_LM"}), autocast_adapter_dtype=whole
+        )
     gc.collect()
     marks.adapted(model)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4, foreach=True)
@@ -54,7 +56,8 @@ def _step(model: Any, optimizer: Any, marks: Marks, step: int, rows: int, length
     mask = torch.ones_like(ids)
     mask[1:, -1] = 0
     optimizer.zero_grad()
-    model(input_ids=ids, attention_mask=mask, labels=ids, num_items_in_batch=rows * length).loss.backward()
+    outputs = model(input_ids=ids, attention_mask=mask, labels=ids, num_items_in_batch=rows * length)
+    outputs.loss.backward()  # that loop, too, holds the logits until the step is done
     nn.utils.clip_grad_norm_(model.parameters(), MAX_GRAD_NORM)
     marks.differentiated(model)
     optimizer.step()

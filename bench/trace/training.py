@@ -17,8 +17,8 @@ import torch
 from datasets import Dataset
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.nn.utils import clip_grad
 from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.nn.utils import clip_grad
 from torch.utils.data import SequentialSampler
 from transformers import Trainer
 from trl.trainer import dpo_trainer

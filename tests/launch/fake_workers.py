@@ -33,6 +33,11 @@ def ok(run, folder, send):
     return write(run, folder, Status.OK)
 
 
+def takes_two_seconds(run, folder, send):
+    time.sleep(2)
+    return write(run, folder, Status.OK)
+
+
 def out_of_memory(run, folder, send):
     return write(run, folder, Status.OOM, "CUDA out of memory")
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 import time
 from pathlib import Path
@@ -75,6 +76,32 @@ def test_what_the_environment_hides_is_not_there(smi, make_run, monkeypatch):
 def test_gpus_are_not_asked_for_where_there_are_none(make_run):
     with pytest.raises(DeviceError, match=r"^launch\.devices: hardware=auto finds no NVIDIA GPU here to choose from$"):
         Devices(make_run(devices=["0"]))
+
+
+def test_a_gpu_that_is_asked_for_must_be_there(make_run):
+    run = make_run()
+    run.hardware.device = "cuda"
+    with pytest.raises(
+        DeviceError, match=r"^hardware=cuda: there is no NVIDIA GPU here that torch could use; use cpu "
+    ):
+        Devices(run)
+
+
+def test_a_limit_on_a_gpu_s_memory_needs_a_gpu(make_run):
+    run = make_run()
+    run.hardware.memory_gib = 12
+    message = "hardware.memory_gib: hardware=auto finds no NVIDIA GPU here to limit the memory of"
+    with pytest.raises(DeviceError, match=f"^{re.escape(message)}$"):
+        Devices(run)
+
+
+def test_a_gpu_with_a_limit_is_other_hardware_and_the_run_the_same(smi, make_run):
+    smi(TWO)
+    run, limited = make_run(), make_run()
+    limited.hardware.memory_gib = 12
+    assert folder_of(limited).parent.name == "nvidia-l40s-12gib"
+    assert folder_of(run).parent.name == "nvidia-l40s"
+    assert limited.run_id() == run.run_id()
 
 
 def test_gpus_of_two_models_are_not_mixed(smi, make_run):

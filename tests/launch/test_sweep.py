@@ -324,3 +324,22 @@ def test_status_only_reads(tmp_path, capsys):
     status([f"results={tmp_path}"])
     assert "ended without a word" in capsys.readouterr().out
     assert sorted(folder.iterdir()) == before
+
+
+def test_a_sweep_starts_no_more_runs_when_its_hours_are_over(go, make_run, view):
+    limit = {"within": 1.0 / 3600}
+    runs = [make_run("lora", seed=seed, **limit) for seed in range(3)]
+    found = go(runs, "takes_two_seconds")  # of the base run, at which the limit is over
+    assert [record.run_id for record in found] == [runs[0].base().run_id()]
+    assert found[0].status is Status.OK
+    assert view.left == 3
+    said = "launch.within=0.000277778 hours are over and 3 runs are not started; the same command starts what is left"
+    assert said in view.text.getvalue().splitlines()
+
+
+def test_what_was_left_is_done_by_the_same_sweep_again(go, make_run, view):
+    runs = [make_run("lora", within=1.0 / 3600), make_run("prompt", within=1.0 / 3600)]
+    go(runs, "takes_two_seconds")
+    found = go([make_run("lora", within=1.0), make_run("prompt", within=1.0)], "ok")
+    assert [record.status for record in found] == [Status.OK] * 3
+    assert _order(runs[0]) == [run.run_id() for run in runs]  # the base run was not done again

@@ -55,14 +55,14 @@ def test_every_method(method: str, checkpointing: bool) -> None:
     same(asked)
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
 @pytest.mark.parametrize("family", sorted(FAMILIES))
-def test_every_family(family: str, method: str) -> None:
-    asked = question(method, family)
-    try:
-        same(asked)
-    except NotTraceable as error:
-        assert (family, method) == ("mamba", "lora"), error
+def test_every_family(family: str) -> None:
+    asked = question("lora", family)
+    if family == "mamba":  # its linear layers are read past the update beside them
+        with pytest.raises(NotTraceable, match="uses the weights of its linear layers directly"):
+            trace(asked)
+        asked = question("full", family)
+    same(asked)
 
 
 def test_batches_without_padding_and_with_all_logits() -> None:
