@@ -63,6 +63,14 @@ def traces(questions: Sequence[Question], progress: Progress | None = None, work
     return [found[name] for name in keys]
 
 
+def close() -> None:
+    """End the children that wait: for a process that goes on with something else."""
+    while _idle:
+        child = _idle.pop()
+        child.stdin.close()  # type: ignore[union-attr]
+        child.wait()
+
+
 def key(question: Question) -> str:
     """A hash of all that the answer depends on."""
     run, workload = question.run, asdict(question.workload)
