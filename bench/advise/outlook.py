@@ -1,8 +1,8 @@
 """What each candidate will need and take: the largest micro batch that fits, found with few traces, and its figures.
 
 The peak of a step is a part that does not depend on the rows at once (weights, gradients, optimizer) and one that
-grows with them. So from one trace with one row the largest number that fits is estimated, then traced, and halved
-where the trace says no. What is shown is always traced, never the estimate.
+grows with them. So the search begins where the closed form says, and goes on from each trace to what it says of more
+rows or of fewer. What is shown is always traced, never the estimate.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bench.advise.candidates import Candidate, question
+from bench.advise.closed_form import closed_form
 from bench.advise.memory import Estimate, Memory, Verdict, estimate
 from bench.advise.request import Request
 from bench.advise.trace import NotTraceable, Question, Trace
@@ -69,7 +70,11 @@ def predict(
         seq: another length of the longest row.
     """
     most = request.batch_size // request.gpus
-    searches = [_Search(each, request.rows or 1, request.rows or _power(most)) for each in candidates]
+    most = request.rows or most & -most  # a power of two, as all that are tried
+    searches = []
+    for each in candidates:
+        rows = request.rows or _start(each, request, card, most, seq)
+        searches.append(_Search(each, rows, most, fixed=bool(request.rows)))
     while waiting := [search for search in searches if search.rows]:
         asked = [question(search.candidate, request, search.rows, card, seq) for search in waiting]
         for search, answer in zip(waiting, tracer(asked), strict=True):
@@ -120,6 +125,7 @@ class _Search:
     candidate: Candidate
     rows: int
     most: int
+    fixed: bool
     good: Figures | None = None  # the most rows that fit
     bad: Figures | None = None  # the fewest that do not
     least: Figures | None = None
@@ -142,7 +148,11 @@ class _Search:
 
     def _next(self, card: "Card") -> int:
         if self.good is None:
-            return 0
+            assert self.bad is not None
+            fewer = self.bad.rows // 2
+            while fewer > 1 and scaled(self.bad, fewer) > card.memory_bytes:
+                fewer //= 2
+            return 0 if self.fixed else fewer
         above = self.bad.rows // 2 if self.bad else self.most
         if above <= self.good.rows:
             return 0
@@ -163,6 +173,12 @@ def scaled(found: Figures, rows: float) -> float:
     return found.memory.device.high + growing * (rows / found.rows - 1)
 
 
-def _power(most: int) -> int:
-    """The largest power of two that divides `most`."""
-    return most & -most
+def _start(candidate: Candidate, request: Request, card: "Card", most: int, seq: int) -> int:
+    """The most rows at once that fit by the closed form; one where that knows nothing."""
+    rows = most
+    while rows > 1:
+        about = closed_form(question(candidate, request, rows, card, seq))
+        if about is not None and about.value + card.context_bytes <= card.memory_bytes:
+            return rows
+        rows //= 2
+    return rows

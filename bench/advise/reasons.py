@@ -111,16 +111,13 @@ def _bigger(best: Choice, answer: Answer, card: "Card", cards: Sequence["Card"])
 
 
 def _smaller(best: Choice, able: Sequence[Choice]) -> list[str]:
-    """Less memory than it needs with the fewest rows at once."""
-    floor = best.outlook.least or best.figures
-    others = [each for each in able if _floor(each) < LESS * floor.memory.device.high]
-    if not others:
-        return ["Less memory: nothing else that can be run needs clearly less."]
-    least = min(others, key=_floor)
-    return [
-        f"Less memory than {size(floor.memory.device.high)}, what it needs with {_at_once(floor)}: {least.label}, "
-        f"from {size(_floor(least))} on."
-    ]
+    """Less memory than it needs with as many rows at once."""
+    need = best.figures.memory.device.high
+    least = min(able, key=lambda each: each.figures.memory.device.high, default=best)
+    helps = ["fewer rows at once (--batch)"] if best.figures.rows > 1 else []
+    if least.figures.memory.device.high < LESS * need:
+        helps.append(f"{least.label}, {size(least.figures.memory.device.high)} with {_at_once(least.figures)}")
+    return [f"Less memory than {size(need)}: {', or '.join(helps) or 'nothing else that can be run'}."]
 
 
 def _faster(best: Choice, able: Sequence[Choice]) -> list[str]:
@@ -149,10 +146,6 @@ def _constraints(best: Choice, able: Sequence[Choice], request: Request) -> list
 
 def _guessed(best: Choice) -> bool:
     return best.quality.evidence in ("prior", "unknown")
-
-
-def _floor(choice: Choice) -> float:
-    return (choice.outlook.least or choice.figures).memory.device.high
 
 
 def _at_once(found: Figures) -> str:

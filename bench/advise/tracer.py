@@ -27,6 +27,9 @@ LIBRARIES = ("torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes
 PARTS = ("advise/trace.py", "advise/allocator.py", "trace", "models", "train", "config", "data/tokens.py", "method.py")
 RELEVANT = ("gradient_accumulation", "gradient_checkpointing", "precision", "loss", "max_grad_norm", "batch_size")
 WORKERS = 2
+# Children that wait for the next questions, since their imports take longer than an answer; they end with this process,
+# whose end they read.
+_idle: "list[subprocess.Popen[str]]" = []
 Answer = Trace | NotTraceable
 Progress = Callable[[int, int], None]
 
@@ -117,11 +120,19 @@ def _work(waiting: "SimpleQueue[tuple[str, Question]]", done: "SimpleQueue[tuple
             name, question = waiting.get_nowait()
         except Empty:
             break
-        child = child if child is not None and child.poll() is None else _child()
+        child = child or _idle_child() or _child()
         done.put((name, _ask(child, question)))
+        child = child if child.poll() is None else None
     if child is not None:
-        child.stdin.close()  # type: ignore[union-attr]
-        child.wait()
+        _idle.append(child)
+
+
+def _idle_child() -> "subprocess.Popen[str] | None":
+    while _idle:
+        child = _idle.pop()
+        if child.poll() is None:
+            return child
+    return None
 
 
 def _child() -> "subprocess.Popen[str]":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from bench.advise.memory import Estimate
 from bench.advise.outlook import time_evidence
 from bench.advise.units import GIB, MINUTES, hours, size
+from bench.report.visible import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -72,7 +73,7 @@ def _cells(choice: "Choice", scale: float) -> list[str]:
     label = f"{choice.label}{' *' if choice.front else ''}"
     found = choice.outlook.figures
     if found is None:
-        return [label, "", "", "", "", "", f"not predicted: {choice.outlook.reason}"]
+        return [label, "", "", "", "", "", f"not predicted: {visible(choice.outlook.reason)}"]
     verdict = str(found.verdict)
     against = [text for kind, text in choice.obstacles.items() if kind != "memory"]
     if "hours" in choice.tight:

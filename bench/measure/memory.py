@@ -194,6 +194,7 @@ class _Cuda:
         self._peak = 0
 
     def reset(self) -> None:
+        torch.cuda.empty_cache()  # what the phase before has freed is not reserved by this one
         torch.cuda.reset_peak_memory_stats()
         self._peak = 0
         self.sample()
