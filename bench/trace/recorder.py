@@ -19,6 +19,7 @@ from bench.advise.trace import Operation
 from bench.trace.layers import Layers
 
 aten = torch.ops.aten
+DEVICE = torch.ops.prim.device.default
 Function = Callable[..., Any]
 REAL = 2**22  # elements: no tensor of whole numbers that a model makes by itself, such as places or a mask, is larger
 WHOLE = (torch.int64, torch.int32, torch.bool)
@@ -63,6 +64,8 @@ class Recorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Carry out one operation, for real or not, and note it."""
+        if func is DEVICE and isinstance(args[0], FakeTensor):  # most of what is dispatched; it does nothing
+            return args[0].fake_device
         kwargs = kwargs or {}
         workspace = self._workspace(func, args)
         if workspace:
