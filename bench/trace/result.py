@@ -40,7 +40,7 @@ class Marks:
         self.of["weights"] = self.recorder.live()
 
     def adapted(self, model: nn.Module) -> None:
-        """What has come since is the adapter's; from here on peaks count."""
+        """What has come since is the adapter's."""
         for tensor in quantised.constants(model):
             self.recorder.note(tensor)
         self.of["adapter"] = self.recorder.live() - self.of["weights"]
@@ -48,9 +48,6 @@ class Marks:
         counts = load.parameters(model)
         self.trainable, self.total = counts.trainable, counts.total
         self.checkpoint_bytes = _checkpoint(model)
-        self.recorder.attach(model, self.layers, quantised.constants)
-        if self.device == "cuda":
-            self.of["workspace"] = {self.recorder.reserve(kernels.CUBLAS_WORKSPACE, "cuBLAS")}
         self._modules = {id(module): name for name, module in model.named_modules() if name}
 
     def entered(self, module: nn.Module, _: Any) -> None:
@@ -58,12 +55,15 @@ class Marks:
         self.recorder.module = self._modules.get(id(module), self.recorder.module)
 
     def begin(self, step: int, model: nn.Module) -> None:
-        """A step begins: the operations of step 0 are counted, at the next one the peaks begin anew."""
+        """A step begins: the record with step 0, whose operations are counted; at the next one the peaks begin anew."""
         training = (p for p in model.parameters() if p.requires_grad)
         self.of["adapter"] |= {self.recorder.note(p) for p in training} - self.of["weights"]
         if step:
             self.recorder.happens(RESET)
         else:
+            self.recorder.attach(model, self.layers, quantised.constants)
+            if self.device == "cuda":
+                self.of["workspace"] = {self.recorder.reserve(kernels.CUBLAS_WORKSPACE, "cuBLAS")}
             self.recorder.counting = "batch"
 
     def differentiated(self, model: nn.Module) -> None:
