@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.advise import validate
 from bench.advise.outlook import Tracer
 from bench.advise.request import Request, check, find_model, find_task, labelled_share
 from bench.advise.trace import NotTraceable, Question, Trace
@@ -37,7 +38,10 @@ The exit code is 1 if nothing that was asked for can be run. `--validate` tells 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 0, 1 if nothing can be run, 2 for a request that cannot be met."""
-    options = _parser().parse_args(argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    if "--validate" in given:  # a question about the past, with options of its own
+        return validate.main(given)
+    options = _parser().parse_args(given)
     try:
         return _answer(options)
     except (ValueError, PluginError) as error:
@@ -68,6 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--method", nargs="+", action="extend", default=[], metavar="NAME", help="only these (default: all)")
     add("--longest", action="store_true", help="also find the longest rows that fit, which takes longer")
     add("--json", action="store_true", help="the answer for machines")
+    past = "compare predictions with what was measured instead; its own help: tunebench advise --validate --help"
+    add("--validate", action="store_true", help=past)
     add("results", nargs="*", type=Path, default=[RESULTS], metavar="RESULTS", help=f"records (default: {RESULTS})")
     return parser
 

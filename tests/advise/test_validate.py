@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.advise import errors, tracer
+from bench.advise import cli, errors, tracer
 from bench.advise.baselines import Facts
 from bench.advise.card import DEFAULTS
 from bench.advise.errors import Fit, Summary
@@ -256,6 +256,11 @@ def test_the_command_gives_everything_as_json(results: Path, traced: None, capsy
     assert data["figures"]["reserved"]["fit"].keys() == {"fitting", "not_fitting"}
     assert data["left_out"] == {"made without a prediction": 1}
     assert len(data["points"]) == 3 + 4 + 1
+
+
+def test_advise_hands_over(results: Path, traced: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([str(results), "--validate", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)
 
 
 def test_without_results_the_command_says_so(
