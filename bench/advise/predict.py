@@ -7,7 +7,7 @@ from bench import __version__
 from bench.advise import cards, speed, tracer
 from bench.advise.card import Card
 from bench.advise.closed_form import closed_form
-from bench.advise.memory import ABOVE, BELOW, Estimate, estimate
+from bench.advise.memory import CPU_ABOVE, CPU_BELOW, Estimate, estimate
 from bench.advise.trace import NotTraceable, Question, Trace
 from bench.records.schema import Environment, PredictedBytes, PredictedSeconds, Prediction
 
@@ -46,7 +46,7 @@ def prediction(question: Question, found: Trace | NotTraceable, card: Card | Non
         made.step_s = PredictedSeconds(step.value, step.low, step.high)
     if question.device == "cpu":
         live = found.live_bytes
-        made.live_bytes = _bytes(Estimate(live, live * (1 - BELOW), live * (1 + ABOVE)))
+        made.live_bytes = _bytes(Estimate(live, live * (1 - CPU_BELOW), live * (1 + CPU_ABOVE)))
         return made
     memory = estimate(found, 0 if card is None else card.context_bytes)
     made.allocated_bytes, made.reserved_bytes = _bytes(memory.allocated), _bytes(memory.reserved)

@@ -10,7 +10,7 @@ import pytest
 from datasets import Dataset
 
 from bench.advise import cards, tracer
-from bench.advise.memory import ABOVE, BELOW
+from bench.advise.memory import CPU_ABOVE, CPU_BELOW
 from bench.advise.predict import predict, prediction
 from bench.advise.questions import question, question_of
 from bench.advise.trace import NotTraceable, Question, Trace, Workload
@@ -68,7 +68,7 @@ def test_a_pair_is_as_long_as_its_longer_row() -> None:
 def test_a_cpu_is_predicted_what_tensors_hold_and_a_gpu_what_the_allocator_does() -> None:
     batches = Workload(2, 18, 20)
     on_cpu = prediction(Question({}, batches, "cpu"), TRACE)
-    assert on_cpu.live_bytes == PredictedBytes(1000_000, round(1e6 * (1 - BELOW)), round(1e6 * (1 + ABOVE)))
+    assert on_cpu.live_bytes == PredictedBytes(1000_000, round(1e6 * (1 - CPU_BELOW)), round(1e6 * (1 + CPU_ABOVE)))
     assert (on_cpu.allocated_bytes, on_cpu.reserved_bytes, on_cpu.device_bytes) == (None, None, None)
     on_gpu = prediction(Question({}, batches, "cuda"), TRACE, replace(cards.load("l40s"), context_bytes=500))
     assert on_gpu.live_bytes is None
