@@ -44,8 +44,8 @@ class Memory:
 
 
 # How far below and above a trace's figure what is measured may be, as a share of it. On CUDA: the ten published runs of
-# `tests/advise/test_published.py` lie between 4.9% below and 5.9% above. On a CPU: the seven runs of the default sweep lie
-# between 15% below, as few batches have the longest row and a short peak escapes the sampling, and 3% above.
+# `tests/advise/test_published.py` lie between 4.9% below and 5.9% above. On a CPU: the seven runs of the default sweep
+# lie between 15% below, as few batches have the longest row and a short peak escapes the sampling, and 3% above.
 BELOW, ABOVE = 0.05, 0.06
 CPU_BELOW, CPU_ABOVE = 0.16, 0.04
 
