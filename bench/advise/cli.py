@@ -11,6 +11,7 @@ from bench.advise import validate
 from bench.advise.outlook import Tracer
 from bench.advise.request import Request, check, find_model, find_task, labelled_share
 from bench.advise.trace import NotTraceable, Question, Trace
+from bench.advise.tracer import staying
 from bench.advise.units import read_size
 from bench.method import PluginError
 from bench.records.schema import Record
@@ -43,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return validate.main(given)
     options = _parser().parse_args(given)
     try:
-        return _answer(options)
+        with staying():
+            return _answer(options)
     except (ValueError, PluginError) as error:
         print(f"tunebench advise: {error}", file=sys.stderr)
         return 2

@@ -24,8 +24,6 @@ def predict(question: Question, card: Card | None = None) -> Prediction:
         [found] = tracer.traces([question])
     except OSError as error:  # no process can be started
         found = NotTraceable(str(error))
-    finally:
-        tracer.close()
     made = prediction(question, found, card)
     made.seconds = time.perf_counter() - began
     return made

@@ -11,7 +11,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,9 +28,8 @@ LIBRARIES = ("torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes
 PARTS = ("advise/trace.py", "advise/allocator.py", "trace", "models", "train", "config", "data/tokens.py", "method.py")
 RELEVANT = ("gradient_accumulation", "gradient_checkpointing", "precision", "loss", "max_grad_norm", "batch_size")
 WORKERS = 2
-# Children that wait for the next questions, since their imports take longer than an answer; they end with this process,
-# whose end they read.
-_idle: "list[subprocess.Popen[str]]" = []
+_idle: "list[subprocess.Popen[str]]" = []  # children that wait for the next question
+_wanted: list[bool] = []  # not empty inside `staying`
 Answer = Trace | NotTraceable
 Progress = Callable[[int, int], None]
 
@@ -51,8 +51,10 @@ def traces(questions: Sequence[Question], progress: Progress | None = None, work
     for each in open_ones.items():
         waiting.put(each)
     done: SimpleQueue[tuple[str, Answer]] = SimpleQueue()
-    for _ in range(min(workers, len(open_ones))):
-        threading.Thread(target=_work, args=(waiting, done), daemon=True).start()
+    count = min(workers, len(open_ones))
+    threads = [threading.Thread(target=_work, args=(waiting, done), daemon=True) for _ in range(count)]
+    for thread in threads:
+        thread.start()
     for _ in open_ones:
         name, answer = done.get()
         found[name] = answer
@@ -60,11 +62,26 @@ def traces(questions: Sequence[Question], progress: Progress | None = None, work
             _keep(name, answer)
         if progress:
             progress(len(found), len(set(keys)))
+    for thread in threads:
+        thread.join()
+    if not _wanted:
+        _close()
     return [found[name] for name in keys]
 
 
-def close() -> None:
-    """End the children that wait: for a process that goes on with something else."""
+@contextmanager
+def staying() -> Iterator[None]:
+    """Inside the block the child processes stay for the next questions: their imports take longer than an answer."""
+    _wanted.append(True)
+    try:
+        yield
+    finally:
+        _wanted.pop()
+        if not _wanted:
+            _close()
+
+
+def _close() -> None:
     while _idle:
         child = _idle.pop()
         child.stdin.close()  # type: ignore[union-attr]
