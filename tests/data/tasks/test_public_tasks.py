@@ -62,7 +62,9 @@ def _prompt(example: Example) -> str:
 
 
 def test_the_27_sets_of_peft_bench_are_there():
-    assert {name.removeprefix("peftbench/") for name in FILES if "/" in name} == set(PEFT_BENCH.split())
+    assert {name.removeprefix("peftbench/") for name in FILES if name.startswith("peftbench/")} == set(
+        PEFT_BENCH.split()
+    )
     assert len(PEFT_BENCH.split()) == 27
 
 
