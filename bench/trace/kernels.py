@@ -3,6 +3,7 @@
 The tensors of a trace lie on the CPU, since a torch without CUDA makes no others, not even fake ones.
 """
 
+import functools
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -11,17 +12,15 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 aten = torch.ops.aten
 ALIGNED = 8  # elements that a row of a mask is padded to, for the memory-efficient kernel
 # What autocast on CUDA computes in float32 and autocast on a CPU does not (torch's documentation of autocast).
-FLOAT32 = {
-    functional.layer_norm, functional.group_norm, functional.softmax, functional.log_softmax, functional.softplus,
-    functional.cosine_similarity, torch.layer_norm, torch.softmax, torch.log_softmax, torch.pow, torch.rsqrt, torch.exp,
-    torch.log, torch.cumsum, torch.sum, torch.norm, Tensor.softmax, Tensor.log_softmax, Tensor.pow, Tensor.rsqrt,
-    Tensor.exp, Tensor.log, Tensor.cumsum, Tensor.sum, Tensor.norm,
-}  # fmt: skip
+FLOAT32 = (
+    (functional, ("layer_norm", "group_norm", "softmax", "log_softmax", "softplus", "cosine_similarity")),
+    (torch, ("layer_norm", "softmax", "log_softmax", "pow", "rsqrt", "exp", "log", "cumsum", "sum", "norm")),
+    (Tensor, ("softmax", "log_softmax", "pow", "rsqrt", "exp", "log", "cumsum", "sum", "norm")),
+)
 CUBLAS_WORKSPACE = 8519680  # bytes that torch keeps for cuBLAS from the first product on (32 MiB on Hopper)
 
 
@@ -33,17 +32,22 @@ def as_on(device: str) -> Iterator[None]:
         return
     with ExitStack() as stack:
         stack.enter_context(patch.object(functional, "scaled_dot_product_attention", attention))
-        stack.enter_context(_CudaAutocast())
+        for place, names in FLOAT32:
+            for name in names:
+                stack.enter_context(patch.object(place, name, _in_float32(getattr(place, name))))
         yield
 
 
-class _CudaAutocast(TorchFunctionMode):
-    """Casts to float32 where autocast on CUDA would."""
+def _in_float32(function: Any) -> Any:
+    """The function as autocast on CUDA calls it. A mode of torch's would not reach what is recomputed backwards."""
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in FLOAT32 and torch.is_autocast_enabled("cpu"):
+    @functools.wraps(function)
+    def cast(*args: Any, **kwargs: Any) -> Any:
+        if torch.is_autocast_enabled("cpu"):
             args = tuple(a.float() if isinstance(a, Tensor) and a.is_floating_point() else a for a in args)
-        return func(*args, **(kwargs or {}))
+        return function(*args, **kwargs)
+
+    return cast
 
 
 def attention(
