@@ -1,11 +1,19 @@
 """What the whole suite shares: tiny base models on disk. torch is imported by the fixtures, not by every test run."""
 
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from bench.method import Method
+
+
+def pytest_configure() -> None:
+    """Heed the signals that tests send, also where a shell that runs the suite in the background has them ignored."""
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 @pytest.fixture(scope="session", autouse=True)

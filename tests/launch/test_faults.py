@@ -299,9 +299,7 @@ def test_the_clock_is_set_back(faults):
 
 
 PARENT = """
-import signal
 import sys
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored below `nohup`
 sys.path[:0] = [{root!r}, {here!r}]
 from pathlib import Path
 from bench.launch.view import View
