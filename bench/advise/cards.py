@@ -79,9 +79,7 @@ def load(name: str, memory_bytes: int | None = None) -> Card:
     elif size is not None:
         found = [card for card in found if card.nominal_gb == size]
     elif any(_key(card.name)[1] for card in found):  # the table knows it by its size alone
-        found, sizes = [], found
-        if len(sizes) > 1:
-            raise UnknownCard(f"card {name!r}: which one? there are: {', '.join(card.name for card in sizes)}")
+        raise UnknownCard(f"card {name!r}: of which size? there is: {', '.join(card.name for card in found)}")
     if memory_bytes is None and found:
         return found[0]
     raise UnknownCard(_unknown(name, cards))

@@ -28,7 +28,7 @@ EXAMPLES = """examples:
   tunebench advise --model llama-3.1-8b --gpu rtx-4090 --task classification --examples 20000 --seq 2048 --hours 8
   tunebench advise --model qwen3-4b --task gsm8k --must-merge         on the GPU of this machine
   tunebench advise --model llama-3.2-3b --gpu t4 --objective dpo --task preference
-  tunebench advise --model ./folder --gpu a100-80 --method lora --longest
+  tunebench advise --model ./folder --gpu a100-80gb --method lora --longest
   tunebench advise --model llama-3.1-8b --gpu l4 --json > advice.json
 
 `tunebench models` lists models, `tunebench tasks` tasks; a folder with a config.json and a Hub id are models too.

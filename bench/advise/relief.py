@@ -101,7 +101,7 @@ def _in_time(fastest: Choice, request: Request, card: "Card", cards: Sequence["C
     found = fastest.figures
     examples = int(request.examples * request.epochs * request.hours / found.hours.value)
     helps = [
-        Relief(f"{fastest.label} is the fastest that fits, and takes {hours(found.hours.value)}."),
+        Relief(f"{fastest.label} is the fastest that fits, and takes {hours(found.hours.value)}.", "roofline"),
         Relief(f"In {hours(request.hours)} it sees about {examples:,} examples (--examples, --epochs).", "roofline"),
     ]
     for other in _by_memory(cards, card.family):

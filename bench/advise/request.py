@@ -128,7 +128,10 @@ def facts(model: Model) -> dict[str, Any]:
         from bench.models.locate import resolve
 
         file = Path(resolve(model.path)) / "config.json"
-        found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        try:
+            found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        except ValueError as error:  # invalid JSON or invalid UTF-8
+            raise ValueError(f"--model: {file} is not valid JSON: {error}") from error
     inner = found.get("text_config")
     return found | inner if isinstance(inner, dict) else found
 

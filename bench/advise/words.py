@@ -114,6 +114,8 @@ def _legend(advice: "Advice") -> list[str]:
     limits = {"hours": hours(advice.request.hours), "checkpoint": size(advice.request.checkpoint_bytes)}
     given = [f"at most {limits['hours']}"] if advice.request.hours else []
     given += [f"a checkpoint of at most {limits['checkpoint']}"] if advice.request.checkpoint_bytes else []
+    given += ["one model without an adapter beside it"] if advice.request.must_merge else []
+    given += ["several results over one base"] if advice.request.must_share else []
     return said + ([f"Asked for: {', '.join(given)}."] if given else [])
 
 

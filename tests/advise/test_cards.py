@@ -1,5 +1,6 @@
 """The cards: files of facts, names as people and drivers spell them, and the card of the machine at hand."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 import yaml
 
 from bench import listing
-from bench.advise import cards
+from bench.advise import cards, cli
 from bench.advise.card import FAMILIES, GIB, Card, card_from
 from bench.launch import gpus
 from bench.launch.gpus import Gpu
@@ -95,8 +96,8 @@ HELP = "(`tunebench hardware --help` says how to add one)"
     ("name", "message"),
     [
         ("rtx-4091", f"card: there is no 'rtx-4091' {HELP}; did you mean 'rtx-4090'?"),
-        ("RTX 4060 Ti", f"card: there is no 'RTX 4060 Ti' {HELP}; did you mean 'rtx-4060-ti-16gb'?"),
-        ("a100", "card 'a100': which one? there are: a100-40gb, a100-80gb"),
+        ("RTX 4060 Ti", "card 'RTX 4060 Ti': of which size? there is: rtx-4060-ti-16gb"),
+        ("a100", "card 'a100': of which size? there is: a100-40gb, a100-80gb"),
     ],
 )
 def test_a_card_that_is_not_in_the_table_is_an_error_with_a_hint(name: str, message: str):
@@ -215,3 +216,9 @@ def test_names_of_all_cards_are_told_apart(own: Callable[..., None]):
     for card in known:
         for name in (card.name, *card.aliases):
             assert seen.setdefault(cards._key(name), card) == card
+
+
+def test_the_cards_of_the_examples_are_known() -> None:
+    named = re.findall(r"--gpu (\S+)", cli.EXAMPLES)
+    assert len(named) > 2
+    assert all(cards.load(name) for name in named)

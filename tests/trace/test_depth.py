@@ -57,11 +57,13 @@ def test_every_method(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     assert compare(monkeypatch, question(method, "llama")) == (method != "prefix")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", sorted(discover().keys() - {"prefix"}))
 def test_every_method_with_gradient_checkpointing(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     assert compare(monkeypatch, question(method, "llama", gradient_checkpointing=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["dpo", "full"])
 def test_without_padding(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     assert compare(monkeypatch, question(method, "llama", replace(WORKLOAD, padded=False, reference=False)))

@@ -65,6 +65,13 @@ def test_every_family(family: str) -> None:
     same(asked)
 
 
+@pytest.mark.parametrize("family", ["gpt2", "opt"])
+def test_layers_are_computed_again_as_they_were_on_cuda(family: str) -> None:
+    """Their norms are in float32 there, in the backward pass too."""
+    asked = replace(question("lora", family, gradient_checkpointing=True, precision="bfloat16"), device="cuda")
+    assert trace(asked).allocated_bytes > 0
+
+
 def test_batches_without_padding_and_with_all_logits() -> None:
     packed = same(question("lora", "llama", replace(WORKLOAD, padded=False)))
     whole = same(question("lora", "llama", replace(WORKLOAD, padded=False), loss="full"))
