@@ -15,6 +15,7 @@ from bench.trace import depth
 from bench.trace.training import trace
 
 LAYERS, VOCABULARY = 9, 2048
+QUICK = ("dpo", "full", "lora")  # the others are slow tests
 WORKLOAD = Workload(rows=2, mean_tokens=24, longest_tokens=40)
 NAMES = ("num_hidden_layers", "n_layer")
 
@@ -52,7 +53,10 @@ def _figures(found: Trace) -> dict[str, Any]:
     return found.to_dict() | {"operations": sorted(map(repr, found.operations))}
 
 
-@pytest.mark.parametrize("method", sorted(discover()))
+@pytest.mark.parametrize(
+    "method",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in sorted(discover())],
+)
 def test_every_method(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     assert compare(monkeypatch, question(method, "llama")) == (method != "prefix")
 

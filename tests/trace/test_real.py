@@ -12,6 +12,7 @@ from bench.models.families import FAMILIES
 from bench.trace.training import trace
 
 VOCABULARY = 2048  # that of the embedded tokenizer
+QUICK = ("bert", "gemma3", "gpt2", "mamba", "t5")  # a family of each kind; the others are slow tests
 WORKLOAD = Workload(rows=4, mean_tokens=32, longest_tokens=64)
 
 
@@ -55,7 +56,9 @@ def test_every_method(method: str, checkpointing: bool) -> None:
     same(asked)
 
 
-@pytest.mark.parametrize("family", sorted(FAMILIES))
+@pytest.mark.parametrize(
+    "family", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in sorted(FAMILIES)]
+)
 def test_every_family(family: str) -> None:
     asked = question("lora", family)
     if family == "mamba":  # its linear layers are read past the update beside them
