@@ -8,6 +8,7 @@ devices; what a card adds (speed, context, size) is in `bench.advise.cards`.
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+LIBRARIES = ("torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes")  # that make it
 # Of the memory at the peak: what holds it.
 CATEGORIES = ("weights", "adapter", "gradients", "optimizer", "activations", "logits", "workspace")
 

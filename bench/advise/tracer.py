@@ -21,12 +21,11 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from bench.advise.trace import NotTraceable, Question, Trace
+from bench.advise.trace import LIBRARIES, NotTraceable, Question, Trace
 from bench.method import sources
 from bench.records.cache_dir import cache_dir
 from bench.records.kept import own, write
 
-LIBRARIES = ("torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes")
 PARTS = ("advise/trace.py", "advise/allocator.py", "trace", "models", "train", "config", "data/tokens.py", "method.py")
 RELEVANT = ("gradient_accumulation", "gradient_checkpointing", "precision", "loss", "max_grad_norm", "batch_size")
 WORKERS = 2

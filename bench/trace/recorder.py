@@ -176,8 +176,6 @@ class Recorder(TorchDispatchMode):
         return func(*args, **kwargs)
 
     def _count(self, layer: int, func: Any, args: Any, kwargs: Any, out: Any) -> None:
-        if func.namespace == "prim":  # a fake tensor is asked for its device: a real one is not
-            return
         self.dispatches[self.counting] = self.dispatches.get(self.counting, 0) + 1
         name = func.__name__.partition(".")[0]
         if func.is_view or name in IDLE:

@@ -10,13 +10,13 @@ from peft import PeftModel, get_peft_model_state_dict
 from torch import nn
 
 from bench.advise.allocator import BLOCK, RESET, replay
-from bench.advise.trace import CATEGORIES, Operation, Question, Trace
+from bench.advise.trace import CATEGORIES, LIBRARIES, Operation, Question, Trace
 from bench.models import load
 from bench.trace import kernels, quantised
 from bench.trace.recorder import Recorder
 
+MICRO_BATCHES = 2  # of a step, that are traced; more of them have the same peak
 TOGETHER = 64  # tensors that one kernel of a grouped operation takes, about
-LIBRARIES = ("torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes")
 
 
 class Marks:
@@ -177,8 +177,6 @@ def _alive(events: list[int], at: int) -> set[int]:
 
 
 def _traced(micro_batches: int) -> int:
-    from bench.trace.training import MICRO_BATCHES
-
     return min(micro_batches, MICRO_BATCHES)
 
 

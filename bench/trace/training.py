@@ -32,7 +32,7 @@ from bench.models.config import plan
 from bench.models.tokenizer import stand_in
 from bench.trace import depth, kernels, published, quantised
 from bench.trace.recorder import Recorder
-from bench.trace.result import Marks, result
+from bench.trace.result import MICRO_BATCHES, Marks, result
 from bench.trace.unused import bring_back_data
 from bench.train import loop
 from bench.train.meter import StepMeter
@@ -40,7 +40,6 @@ from bench.train.precision import compute_precision
 
 TEXT = "Answer the question.", ("What is it? It is this.",)  # from which soft prompts may start
 TOKEN = 5  # any that every vocabulary has
-MICRO_BATCHES = 2  # of a step, that are traced; more of them have the same peak
 
 
 def trace(question: Question, pretend: bool = True, processes: int = 1) -> Trace:
