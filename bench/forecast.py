@@ -12,13 +12,12 @@ from datasets import Dataset
 from bench.advise.predict import card_of, predict
 from bench.advise.questions import DEVICES, question
 from bench.advise.trace import Workload
+from bench.advise.units import MIB
 from bench.config import Run, to_dict
 from bench.data.tokens import IGNORED
 from bench.records.schema import Environment, PredictedBytes, Prediction
 from bench.train import loop, ranks
 from bench.train.meter import Send
-
-MIB = 2**20
 
 
 def forecast(

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bench.advise.trace import NotTraceable, Operation, Question, Trace
+from bench.advise.units import GIB
 from bench.config.run import from_dict
 
-GIB = 2**30
 LAYERS = 32
 
 
@@ -30,7 +30,9 @@ class FakeTracer:
         return [self._answer(each) for each in questions]
 
     def _answer(self, question: Question) -> Trace | NotTraceable:
-        run = from_dict(question.run)
+        run = from_dict(
+            {"data": {"train": "a-file" if question.run["task"]["source"] == "file" else ""}} | question.run
+        )
         assert run.method is not None
         assert run.errors() == []
         title, work = run.method.title(), question.workload

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from bench.advise.closed_form import FITTED, PACKED, STATES, WORKSPACE, closed_form, terms, weights
+from bench.advise.allocator import CUBLAS_WORKSPACE
+from bench.advise.closed_form import FITTED, PACKED, STATES, closed_form, terms, weights
 from bench.advise.predict import prediction
 from bench.advise.questions import question
 from bench.advise.sizes import architecture
@@ -47,7 +48,7 @@ def test_the_weights_of_a_published_model_are_counted() -> None:
 def test_what_is_stored_is_counted(method: str, kind: str, stored: float) -> None:
     found = terms(ask(method))
     assert found is not None
-    assert (found.kind, found.known) == (kind, WORKSPACE + stored)
+    assert (found.kind, found.known) == (kind, CUBLAS_WORKSPACE + stored)
     assert found.features == (
         400 * 2 * 64, 400 * 160 * 2, 100 * 1000, 400 * 64, LINEAR if method == "full" else 0,
     )  # fmt: skip

@@ -5,9 +5,10 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RemoteEntryNotFoundError, RepositoryNotFoundError
 
 from bench.advise import cli
 from bench.advise.units import read_size
@@ -30,7 +31,7 @@ def ask(tracer: FakeTracer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     """Runs the command in an empty folder; returns the exit code and what it printed."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TUNEBENCH_DATA", str(tmp_path / "data"))
-    monkeypatch.setattr(cli, "tracer", lambda: tracer)
+    monkeypatch.setattr(cli, "answers", tracer)
 
     def run(*arguments: str) -> tuple[int, str, str]:
         code = cli.main(arguments)
@@ -231,6 +232,7 @@ def test_what_cannot_be_traced_has_its_reason_and_no_figures(ask: Ask, tracer: F
             "there is no model and no folder 'llama-3.1-8'; did you mean",
         ),
         (["--model", "./nowhere", "--gpu", "t4"], "there is no folder ./nowhere"),
+        (["--model", "", "--gpu", "t4"], "--model must name a model or a folder, got ''; `tunebench models` lists"),
         (["--model", "gpt2", "--gpu", "rtx-9999"], "there is no 'rtx-9999'"),
         (
             ["--model", "gpt2", "--gpu", "t4", "--seq", "1025"],
@@ -262,13 +264,48 @@ def test_wrong_values_of_options_are_refused(ask: Ask, wrong: list[str]):
 
 
 def test_a_hub_model_without_a_network_is_a_clear_error(ask: Ask, monkeypatch: pytest.MonkeyPatch):
-    def offline(*_: object, **__: object) -> str:
-        raise LocalEntryNotFoundError("no connection")
+    asked: list[float] = []
 
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", offline)
+    def offline(url: str, timeout: float) -> None:
+        assert url.endswith("/nobody/nothing/resolve/main/config.json")
+        asked.append(timeout)
+        raise TimeoutError("no connection.")
+
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", offline)
     code, out, err = ask("--model", "nobody/nothing", "--gpu", "t4")
     assert (code, out) == (2, "")
-    assert "config.json cannot be had from the Hugging Face Hub: no connection" in err
+    said = "config.json cannot be had from the Hugging Face Hub: it cannot be reached (no connection). A folder with"
+    assert said in err
+    assert asked == [5.0]  # seconds; and once
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RepositoryNotFoundError, "there is no such model, or it is private"),
+        (GatedRepoError, "it is gated: ask for access on its page, then `hf auth login`"),
+        (RemoteEntryNotFoundError, "the model has none"),
+    ],
+)
+def test_what_the_hub_says_of_a_model_is_said_in_words(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch, error: type[HfHubHTTPError], reason: str
+):
+    def refuse(*_: object, **__: object) -> None:
+        raise error("404 Client Error. (Request ID: 1)", response=Mock())
+
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", refuse)
+    assert f"from the Hugging Face Hub: {reason}. A folder" in ask("--model", "nobody/nothing", "--gpu", "t4")[2]
+
+
+def test_a_model_whose_configuration_was_fetched_before_needs_no_network(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    kept = tmp_path / "config.json"
+    kept.write_text('{"model_type": "gpt2", "n_positions": 256}')
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda name, file: str(kept))
+    found = answer(ask, "--model", "nobody/nothing", "--gpu", "t4", "--seq", "256")
+    assert "model=hub model.path=nobody/nothing model.name=nothing" in found["recommendation"]["command"]
+    assert "at most 256" in ask("--model", "nobody/nothing", "--gpu", "t4", "--seq", "257")[2]
 
 
 def test_no_gpu_here_and_none_named(ask: Ask, monkeypatch: pytest.MonkeyPatch):
@@ -285,6 +322,24 @@ def test_a_folder_with_a_configuration_is_a_model(ask: Ask, tmp_path: Path):
     found = answer(ask, "--model", "./mine", "--gpu", "t4", "--seq", "256")
     assert "model=hub model.path=mine model.name=mine" in found["recommendation"]["command"]
     assert "at most 256" in ask("--model", "./mine", "--gpu", "t4", "--seq", "257")[2]
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("{}", "--model: the config.json of mine has no model_type, which names the architecture"),
+        ('{"model_type": ', "--model: mine/config.json is not valid JSON: "),
+        ("[]", "--model: mine/config.json must hold keys with values, and holds list"),
+    ],
+)
+def test_a_configuration_that_says_nothing_is_refused_before_anything_is_traced(
+    ask: Ask, tracer: FakeTracer, tmp_path: Path, content: str, complaint: str
+):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.json").write_text(content)
+    code, out, err = ask("--model", "./mine", "--gpu", "t4")
+    assert (code, out, tracer.asked) == (2, "", [])
+    assert err.startswith(f"tunebench advise: {complaint}")
 
 
 def test_the_terminal_says_where_every_figure_is_from(ask: Ask):
