@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -11,7 +12,11 @@ import pytest
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RemoteEntryNotFoundError, RepositoryNotFoundError
 
 from bench.advise import cli
+from bench.advise.cards import load
+from bench.advise.closed_form import closed_form
+from bench.advise.trace import NotTraceable
 from bench.advise.units import read_size
+from bench.advise.untraced import why
 from bench.app import plan
 from bench.method import discover
 from tests.advise.conftest import FakeTracer
@@ -203,7 +208,21 @@ def test_when_one_row_is_too_long_it_finds_the_longest_that_fits(ask: Ask, trace
 def test_the_longest_rows_on_request(ask: Ask):
     found = answer(ask, *ASK, "--method", "qlora", "--longest")["recommendation"]
     assert found["longest_tokens_that_fit"] >= 2048
-    assert "Longest rows that fit" in ask(*ASK, "--method", "qlora", "--longest")[1]
+    assert found["longest_stopped_by"] == "the card's memory"
+    said = " ".join(ask(*ASK, "--method", "qlora", "--longest")[1].split())
+    assert "Longest rows that fit" in said
+    assert "What stops longer ones: the card's memory." in said
+
+
+def test_what_stops_longer_rows(ask: Ask, tracer: FakeTracer):
+    tracer.parameters = 1e8
+    short = ("--model", "gpt2", "--gpu", "h200", "--method", "lora", "--longest")
+    found = answer(ask, *short)["recommendation"]
+    assert (found["longest_tokens_that_fit"], found["longest_stopped_by"]) == (1024, "the model's 1,024 positions")
+    tracer.token_bytes = 1
+    endless = ("--model", "rwkv-4-169m", "--gpu", "h200", "--method", "full", "--longest")
+    found = answer(ask, *endless)["recommendation"]
+    assert (found["longest_tokens_that_fit"], found["longest_stopped_by"]) == (131_072, "nothing up to 131,072 tokens")
 
 
 def test_a_model_too_large_for_every_card(ask: Ask, tracer: FakeTracer):
@@ -217,11 +236,120 @@ def test_what_cannot_be_traced_has_its_reason_and_no_figures(ask: Ask, tracer: F
     row = by_name(answer(ask, *ASK))["lora"]
     assert row["predicted"] is None
     assert row["obstacles"] == {"trace": "shapes depend on the data"}
-    assert "not predicted: shapes" in " ".join(ask(*ASK)[1].split())
+    assert row["closed_form"] is None
+    said = " ".join(ask(*ASK)[1].split())
+    assert "lora not predicted [1] lora + checkpointing not predicted [1]" in said
+    assert said.count("shapes depend on the data") == 1
+    assert "[1] shapes depend on the data." in said
     tracer.refused = dict.fromkeys(discover(), "no shapes")
     found = answer(ask, *ASK)
     assert found["recommendation"] is None
     assert {each["predicted"] for each in found["candidates"]} == {None}
+    said = ask(*ASK)[1]
+    assert said.count("no shapes") == 1
+    assert "Nothing that was asked for could be traced, so nothing is recommended." in said
+
+
+FAILED = "DataDependentOutputException: aten._local_scalar_dense.default"
+
+
+def test_where_tracing_fails_the_closed_form_tells_the_memory_and_is_not_recommended(ask: Ask, tracer: FakeTracer):
+    tracer.refused["qlora"] = FAILED
+    found = answer(ask, *ASK)
+    row = by_name(found)["qlora"]
+    assert row["predicted"] is None
+    assert row["obstacles"] == {"trace": "tracing failed: aten._local_scalar_dense.default"}
+    rows = row["closed_form"]["micro_batch_size"]
+    [asked] = [
+        each
+        for each in tracer.asked
+        if each.run["method"]["name"] == "qlora" and not each.run["train"]["gradient_checkpointing"]
+    ]
+    expected = closed_form(replace(asked, workload=replace(asked.workload, rows=rows, padded=rows > 1)))
+    assert expected is not None
+    context, device = load("rtx-4090").context_bytes, row["closed_form"]["device_bytes"]
+    assert device["value"] == expected.value + context
+    assert device["high"] == expected.high + context * 1.25
+    assert device["low"] == expected.low + context * 0.75
+    fits = device["high"] <= found["card"]["memory_bytes"]
+    assert row["closed_form"]["verdict"] == ("fits" if fits else "tight")
+    assert not found["recommendation"]["candidate"].startswith("qlora")
+    said = " ".join(ask(*ASK)[1].split())
+    assert f"{row['closed_form']['verdict']} (closed form) [1]" in said
+    assert "[1] tracing failed: aten._local_scalar_dense.default." in said
+    assert "DataDependentOutputException" not in said
+
+
+def test_where_all_tracing_fails_it_says_what_could_be_tried(ask: Ask, tracer: FakeTracer):
+    tracer.refused = dict.fromkeys(discover(), FAILED)
+    code, out, _ = ask(*ASK, "--batch", "1")
+    assert code == 1
+    assert "To try with `tunebench run`: " in out
+    assert by_name(answer(ask, *ASK, "--batch", "1"))["lora"]["closed_form"]["micro_batch_size"] == 1
+    several = by_name(answer(ask, *ASK, "--gpus", "2"))["lora"]
+    assert several["closed_form"] is None  # which is of one device
+
+
+@pytest.mark.parametrize(
+    ("said", "reason", "failed"),
+    [
+        ("gpt2 has no keys and values", "gpt2 has no keys and values", False),
+        ("use train.gradient_checkpointing=false: so", "use train.gradient_checkpointing=false: so", False),
+        ("ValueError: no such thing", "no such thing", True),
+        ("KeyError: 'q_proj'", "tracing failed: 'q_proj'", True),
+        ("AssertionError: ", "tracing failed, and nothing says why", True),
+        (
+            "the process that traces it ended with exit code -9",
+            "tracing failed: the process that traces it ended with exit code -9",
+            True,
+        ),
+    ],
+)
+def test_reasons_are_words(said: str, reason: str, failed: bool):
+    assert why(NotTraceable(said)) == (reason, failed)
+
+
+def test_a_model_that_cannot_be_built_is_one_error(ask: Ask, tracer: FakeTracer):
+    wrong = "ValueError: model.path: cannot load ./mine: transformers does not know `foo`"
+    tracer.refused = dict.fromkeys(discover(), wrong)
+    code, out, err = ask(*ASK)
+    assert (code, out) == (2, "")
+    assert err == "tunebench advise: --model: cannot load ./mine: transformers does not know `foo`\n"
+
+
+def test_the_marks_do_not_need_colours(ask: Ask):
+    found = answer(ask, *ASK)
+    best = found["recommendation"]["candidate"]
+    lines = ask(*ASK)[1].splitlines()
+    assert [line.split("  ")[0] for line in lines if line.startswith("> ")] == [f"> {best} *"]
+    assert any(line.startswith("  full ") for line in lines)
+    assert any(line.startswith("  >: recommended. *: on the Pareto front") for line in lines)
+
+
+def test_rows_at_once_that_were_given_are_not_called_as_many_as_fit(ask: Ask):
+    assert "rows of a micro batch, as many as fit surely, at least one." in " ".join(ask(*ASK)[1].split())
+    assert "rows of a micro batch, as given." in " ".join(ask(*ASK, "--batch", "2")[1].split())
+
+
+def test_little_memory_and_time_have_small_units(ask: Ask, tracer: FakeTracer):
+    tracer.parameters, tracer.token_bytes = 1e6, 100
+    few = ("--model", "tiny-llama", "--gpu", "cpu", "--examples", "16", "--seq", "128")
+    rows = by_name(answer(ask, *few))
+    out = ask(*few)[1]
+    assert [line.split()[:2] for line in out.splitlines()[1:3]] == [["at", "memory"], ["method", "once"]]
+    assert out.splitlines()[2].split()[2:4] == ["MiB", "s"]
+    value = rows["lora"]["predicted"]["device_bytes"]["value"] / 2**20
+    assert value > 0.1
+    assert f"{value:.1f} ≤" in out
+
+
+def test_the_precision_is_said(ask: Ask):
+    assert any(
+        each.startswith("computation in bfloat16 (autocast), a frozen base in bfloat16 unless its method quantises")
+        for each in answer(ask, *ASK)["assumptions"]
+    )
+    old = answer(ask, "--model", "gpt2", "--gpu", "t4")["assumptions"]
+    assert any(each.startswith("computation in float32, a frozen base in bfloat16 unless") for each in old)
 
 
 @pytest.mark.parametrize(
