@@ -1,13 +1,25 @@
-"""A tracer that traces nothing: memory and work by a formula, so that every kind of answer can be asked for."""
+"""A tracer that traces nothing: memory and work by a formula, so that every kind of answer can be asked for.
 
-from collections.abc import Sequence
+With it, the command itself: `ask` runs it, `answer` returns what it says to machines.
+"""
+
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
+import pytest
+
+from bench.advise import cli
 from bench.advise.trace import NotTraceable, Operation, Question, Trace
 from bench.advise.units import GIB
 from bench.config.run import from_dict
 
 LAYERS = 32
+COMMON = ("--model", "llama-3.1-8b", "--gpu", "rtx-4090", "--task", "classification", "--examples", "20000")
+ASK = (*COMMON, "--seq", "2048")
+Ask = Callable[..., tuple[int, str, str]]
 
 
 @dataclass
@@ -62,3 +74,34 @@ class FakeTracer:
             trainable_parameters=int(trained), total_parameters=int(self.parameters + (0 if whole else trained)),
             checkpoint_bytes=int(trained * 4), operations=(gemm,), dispatches=10_000, tokens=tokens, layers=LAYERS,
         )  # fmt: skip
+
+
+@pytest.fixture
+def tracer() -> FakeTracer:
+    return FakeTracer()
+
+
+@pytest.fixture
+def ask(tracer: FakeTracer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Ask:
+    """Runs the command in an empty folder; returns the exit code and what it printed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TUNEBENCH_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(cli, "answers", tracer)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = cli.main(arguments)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+def answer(ask: Ask, *arguments: str) -> dict[str, Any]:
+    code, out, _ = ask(*arguments, "--json")
+    found: dict[str, Any] = json.loads(out)
+    assert code == (0 if found["recommendation"] else 1)
+    return found
+
+
+def by_name(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {each["candidate"]: each for each in found["candidates"]}
