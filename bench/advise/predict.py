@@ -9,6 +9,7 @@ from bench.advise.card import Card
 from bench.advise.closed_form import closed_form
 from bench.advise.memory import CPU_ABOVE, CPU_BELOW, Estimate, estimate
 from bench.advise.trace import NotTraceable, Question, Trace
+from bench.advise.untraced import why
 from bench.records.schema import Environment, PredictedBytes, PredictedSeconds, Prediction
 
 
@@ -33,7 +34,7 @@ def prediction(question: Question, found: Trace | NotTraceable, card: Card | Non
     """What a trace says of the memory of a run, and with a card of its time, or why there is none."""
     made = Prediction(asdict(question.workload), tunebench_version=__version__)
     if isinstance(found, NotTraceable):
-        made.reason = str(found)
+        made.reason = why(found)[0]
         instead = closed_form(question)
         if instead is not None:
             made.evidence, made.allocated_bytes = "closed form", _bytes(instead)

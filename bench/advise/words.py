@@ -39,7 +39,7 @@ def show(advice: "Advice", console: "Console") -> None:
     best = advice.answer.best
     if best is None:
         traced = any(each.outlook.figures for each in advice.answer.choices)
-        nothing = "can be run here" if traced else "could be traced, so nothing is recommended"
+        nothing = "can be run here" if traced else "has a trace, so nothing is recommended"
         console.print("", Text(f"Nothing that was asked for {nothing}.", style="bold red"), sep="\n")
         _notes([f"{each.text} [{each.evidence}]" for each in advice.relief], console)
         return

@@ -92,3 +92,5 @@ def test_where_nothing_can_be_traced_the_prediction_is_labelled() -> None:
     assert found.allocated_bytes is not None
     assert found.allocated_bytes.value == round(expected.value)
     assert (found.reserved_bytes, found.step_s) == (None, None)
+    raised = prediction(ask("lora"), NotTraceable("RuntimeError: no kernel"))
+    assert raised.reason == "tracing failed: no kernel"

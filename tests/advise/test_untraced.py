@@ -28,7 +28,7 @@ def test_what_cannot_be_traced_has_its_reason_and_no_figures(ask: Ask, tracer: F
     assert {each["predicted"] for each in found["candidates"]} == {None}
     said = ask(*ASK)[1]
     assert said.count("no shapes") == 1
-    assert "Nothing that was asked for could be traced, so nothing is recommended." in said
+    assert "Nothing that was asked for has a trace, so nothing is recommended." in said
 
 
 FAILED = "DataDependentOutputException: aten._local_scalar_dense.default"
