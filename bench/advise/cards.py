@@ -52,14 +52,14 @@ def listed() -> list[Card]:
 
     A file of the user's own that is no card is left out, which is said once on standard error.
     """
-    return _read_all("")
+    return _read_all(None)
 
 
-def _read_all(wanted: str) -> list[Card]:
+def _read_all(wanted: str | None) -> list[Card]:
     """Every card by name.
 
     Raises:
-        ValueError: a shipped file is no card, or that of the user's own whose name has the key `wanted`.
+        ValueError: a shipped file is no card, or one of the user's own that may be the card called `wanted`.
     """
     files = {file.stem: file for folder in (SHIPPED, own_folder()) for file in sorted(folder.glob("*.yaml"))}
     found = []
@@ -68,7 +68,7 @@ def _read_all(wanted: str) -> list[Card]:
             found.append(card_from(read_yaml(files[name]), name))
         except ValueError as error:
             reason = str(error) if str(files[name]) in str(error) else f"{files[name]}: {error}"
-            if files[name].parent == SHIPPED or (wanted and _key(name)[0] == wanted):
+            if files[name].parent == SHIPPED or (wanted is not None and _may_be(name, wanted)):
                 raise ValueError(f"card: {reason}") from error
             _say(reason)
     return found
@@ -91,7 +91,7 @@ def load(name: str, memory_bytes: int | None = None) -> Card:
         ValueError: the facts are in a file of the user's own that is no card.
     """
     wanted, size = _key(name)
-    cards = _read_all(wanted)
+    cards = _read_all(name)
     found = [card for card in cards if any(_key(each)[0] == wanted for each in (card.name, *card.aliases))]
     exact = [card for card in found if card.name == name.strip().lower()]
     if not found and wanted.startswith("cpu"):
@@ -171,6 +171,12 @@ def _key(name: str) -> tuple[str, int | None]:
     size = _SIZE.search(text)
     text = re.sub(r"^(?:rtx|geforce)(?=\d)", "", _NOISE.sub(" ", _SIZE.sub(" ", text)).strip())
     return re.sub(r"[^a-z0-9.]", "", text), int(size[1]) if size else None
+
+
+def _may_be(name: str, wanted: str) -> bool:
+    """Whether a card of this name may be the one that is called `wanted`."""
+    (key, size), (other, asked) = _key(name), _key(wanted)
+    return key == other and (size == asked or asked is None)
 
 
 def _unknown(name: str, cards: Sequence[Card]) -> str:

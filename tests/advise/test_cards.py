@@ -228,6 +228,9 @@ def test_a_file_of_the_user_s_own_that_is_no_card_stops_no_other_one(
     assert err == f"tunebench: a card of your own is left out: {reason}\n"
     assert cards.load("RTX 4090").name == "rtx-4090"
     assert capsys.readouterr().err == ""  # said once
+    own("a100-40gb", memory_gib="much")
+    assert cards.load("A100 80 GB").name == "a100-80gb"
+    assert f"{tmp_path / 'cards' / 'a100-40gb.yaml'}: card a100-40gb: memory_gib must be" in capsys.readouterr().err
     with pytest.raises(ValueError) as error:  # noqa: PT011
         cards.load("Broken")
     assert str(error.value) == f"card: {reason}"
