@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from bench.advise.card import Card
 
 # The child that traces answers with the words of a method that refuses a model, and with the class before the words of
-# whatever was raised; a child that died has no words.
+# whatever was raised; for a child that died or took too long `bench.advise.tracer` speaks.
 _RAISED = re.compile(r"([A-Z]\w*(?:Error|Exception|Exit|Interrupt|Warning)): ?(.*)", re.DOTALL)
-_DIED = "the process that traces it ended"
+_NO_ANSWER = ("the process that traces it ended", "it could not be traced within")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def why(error: NotTraceable) -> tuple[str, bool]:
     said = str(error)
     raised = _RAISED.fullmatch(said)
     if raised is None:
-        return (f"tracing failed: {said}", True) if said.startswith(_DIED) else (said, False)
+        return (f"tracing failed: {said}", True) if said.startswith(_NO_ANSWER) else (said, False)
     name, words = raised.groups()
     if name == ValueError.__name__ and words:  # of the harness or of the configuration, and says what is wrong
         return words, True

@@ -78,6 +78,7 @@ def test_where_all_tracing_fails_it_says_what_could_be_tried(ask: Ask, tracer: F
         ("use train.gradient_checkpointing=false: so", "use train.gradient_checkpointing=false: so", False),
         ("ValueError: no such thing", "no such thing", True),
         ("KeyError: 'q_proj'", "tracing failed: 'q_proj'", True),
+        ("it could not be traced within 60 s", "tracing failed: it could not be traced within 60 s", True),
         ("AssertionError: ", "tracing failed, and nothing says why", True),
         (
             "the process that traces it ended with exit code -9",
