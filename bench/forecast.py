@@ -13,14 +13,13 @@ from bench.advise import tracer
 from bench.advise.predict import card_of, predict
 from bench.advise.questions import DEVICES, question
 from bench.advise.trace import Workload
+from bench.advise.units import MIB
 from bench.config import Run, to_dict
 from bench.data.tokens import IGNORED
 from bench.records.schema import Environment, PredictedBytes, Prediction
 from bench.trace.serve import fork
 from bench.train import loop, ranks
 from bench.train.meter import Send
-
-MIB = 2**20
 
 
 def be_ready() -> None:

@@ -39,11 +39,7 @@ def main(kind: str, arguments: Sequence[str] = ()) -> int:
         return 2
     rows = methods() if kind == "methods" else named(USES[kind])
     rows = [(f"{USES[kind]}={name}", text) for name, text in rows]
-    try:
-        rows += _cards() if kind == "hardware" else []
-    except ValueError as error:  # a file of the user's own
-        print(error, file=sys.stderr)
-        return 2
+    rows += _cards() if kind == "hardware" else []
     width = max(len(choice) for choice, _ in rows)
     for choice, text in rows:
         print(f"{choice:<{width}}  {text}")

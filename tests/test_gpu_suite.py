@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.advise.memory import GIB
 from bench.advise.trace import NotTraceable, Trace, Workload
+from bench.advise.units import GIB
 from bench.app import plan
 from bench.config import Run
 from bench.launch.running import unreached

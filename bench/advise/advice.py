@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from bench.advise.candidates import candidates, errors, overrides
 from bench.advise.memory import Estimate
-from bench.advise.outlook import Figures, Tracer, predict, time_evidence
+from bench.advise.outlook import Figures, Outlook, Tracer, predict, time_evidence
 from bench.advise.quality import qualities
 from bench.advise.reasons import changes, reasons
 from bench.advise.recommend import Answer, Choice, recommend
-from bench.advise.relief import Relief, longest, relief
+from bench.advise.relief import Longest, Relief, longest, relief
 from bench.advise.request import FILE, Request
+from bench.advise.untraced import Rough
 from bench.records.schema import Record
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Advice:
     changes: list[str] = field(default_factory=list)
     relief: list[Relief] = field(default_factory=list)
     command: str = ""
-    longest: Figures | None = None
+    longest: Longest | None = None
     assumptions: list[str] = field(default_factory=list)
 
 
@@ -72,6 +73,7 @@ def advise(
     if wrong:
         raise ValueError("\n".join(wrong))
     outlooks = predict(found, request, card, tracer)
+    _check_model(outlooks)
     parameters = min((each.figures.trace.total_parameters for each in outlooks if each.figures), default=0)
     answer = recommend(outlooks, qualities(found, request, parameters, records), request)
     advice = Advice(request, card, answer, assumptions=_assumptions(request, card))
@@ -88,14 +90,30 @@ def advise(
     )
 
 
+def _check_model(outlooks: Sequence[Outlook]) -> None:
+    """Refuse a model that cannot be built: what is wrong with it is the same for every method.
+
+    Raises:
+        ValueError: with the reason.
+    """
+    reasons = {each.reason for each in outlooks if each.figures is None}
+    if len(reasons) == 1 and not any(each.figures for each in outlooks):
+        key, _, reason = reasons.pop().partition(": ")
+        if key.startswith("model."):
+            raise ValueError(f"--model: {reason}")
+
+
 def _assumptions(request: Request, card: "Card") -> list[str]:
     """What the figures rest on, beside the trace."""
-    task = request.task.part
+    task, dtype = request.task.part, request.model.part.dtype
+    stored = dtype if dtype != "auto" else "float32" if card.family == "cpu" else "bfloat16"
     said = [
         f"{request.examples:,} training examples, {request.epochs:g} time{'s' if request.epochs != 1 else ''}, "
         f"{request.batch_size} a step: {request.steps:,} steps; evaluation and loading take their time beside it",
         f"rows of {request.mean_tokens:,} tokens in a typical batch, padding included, {request.seq:,} in the longest",
         f"{request.labelled:.2%} of the tokens carry loss",
+        f"computation in {card.precision}{' (autocast)' if card.native_bfloat16 else ''}, a frozen base in {stored} "
+        "unless its method quantises it, what trains in float32",
         "the defaults of each method, as `tunebench run --cfg job` prints them",
     ]
     if card.family not in ("cuda", "cpu"):
@@ -142,14 +160,15 @@ def as_json(advice: Advice) -> dict[str, Any]:
             "reasons": advice.reasons,
             "changes": advice.changes,
             "command": advice.command,
-            "longest_tokens_that_fit": advice.longest.seq if advice.longest else None,
+            "longest_tokens_that_fit": advice.longest.figures.seq if advice.longest else None,
+            "longest_stopped_by": advice.longest.stopped_by if advice.longest else None,
         },
         "relief": [{"text": each.text, "evidence": each.evidence} for each in advice.relief],
     }
 
 
 def _candidate(choice: Choice, request: Request, best: bool) -> dict[str, Any]:
-    candidate, found = choice.outlook.candidate, choice.outlook.figures
+    candidate, found, rough = choice.outlook.candidate, choice.outlook.figures, choice.outlook.rough
     return {
         "candidate": choice.label,
         "method": candidate.title,
@@ -163,6 +182,7 @@ def _candidate(choice: Choice, request: Request, best: bool) -> dict[str, Any]:
         "tight": list(choice.tight),
         "quality": _quality(choice),
         "predicted": None if found is None else _predicted(found),
+        "closed_form": None if rough is None else _rough(rough),
         "overrides": None if found is None else overrides(candidate, request, found.rows),
     }
 
@@ -190,6 +210,11 @@ def _predicted(found: Figures) -> dict[str, Any]:
         "bound": speed.bound,
         "time_evidence": time_evidence(found),
     }
+
+
+def _rough(found: Rough) -> dict[str, Any]:
+    device = _interval(found.device)
+    return {"verdict": str(found.verdict), "micro_batch_size": found.rows, "device_bytes": device}
 
 
 def _interval(found: Estimate) -> dict[str, float]:

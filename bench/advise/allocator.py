@@ -10,6 +10,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable
 
 BLOCK, SMALL, SMALL_SEGMENT, LARGE_SEGMENT, OWN_SEGMENT, STEP = 512, 2**20, 2 * 2**20, 20 * 2**20, 10 * 2**20, 2 * 2**20
+CUBLAS_WORKSPACE = 8519680  # bytes that torch keeps for cuBLAS from the first product on (32 MiB on Hopper)
 
 
 class Block:

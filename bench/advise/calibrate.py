@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.advise import cards
-from bench.advise.card import GIB, Card, card_from
+from bench.advise.card import Card, card_from
+from bench.advise.units import GIB
 from bench.measure.environment import cpu_cores, hardware_name, sees_cuda
 
 QUIET = 0.1  # share of the cores that other programs may keep busy

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from bench.advise import questions
 from bench.advise.request import FILE, Request, as_data, pick
 from bench.advise.trace import Question, Workload
 from bench.config.run import Run, from_dict, to_dict
@@ -94,7 +95,7 @@ def _made(settings: dict[str, Any]) -> Method:
     return method
 
 
-def run_of(candidate: Candidate, request: Request, rows: int, precision: str = "auto") -> Run:
+def run_of(candidate: Candidate, request: Request, rows: int) -> Run:
     """The run as one device carries it out, with its share of a step."""
     share = request.batch_size // request.gpus
     plain = {
@@ -107,7 +108,6 @@ def run_of(candidate: Candidate, request: Request, rows: int, precision: str = "
             "batch_size": share,
             "gradient_accumulation": share // rows,
             "gradient_checkpointing": candidate.checkpointing,
-            "precision": precision,
         },
     }
     return from_dict(plain)
@@ -119,13 +119,14 @@ def question(candidate: Candidate, request: Request, rows: int, card: "Card", se
     Of a card only its family of devices counts, and whether it computes bfloat16, which is what a run asks it.
     """
     longest = seq or request.seq
-    run = run_of(candidate, request, rows, "bfloat16" if card.native_bfloat16 else "float32")
+    run = run_of(candidate, request, rows)
     if seq:
         run.task = replace(run.task, max_length=seq)
     mean = min(request.mean_tokens, longest)
     padded = rows > 1 and request.task.part.kind != "text"
     workload = Workload(rows, mean, longest, request.labelled, padded, reference=request.epochs >= 1)
-    return Question(to_dict(run), workload, "cpu" if card.family == "cpu" else "cuda")
+    device = "cpu" if card.family == "cpu" else "cuda"
+    return questions.question(to_dict(run), workload, device, card.precision)
 
 
 def overrides(candidate: Candidate, request: Request, rows: int) -> list[str]:

@@ -4,9 +4,10 @@ import functools
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from bench.advise.units import GIB
 from bench.method import did_you_mean
 
-GIB = 2**30
+EVIDENCE = ("default", "fitted", "calibrated")  # what constants may rest on
 FAMILIES = ("cuda", "rocm", "mps", "cpu")
 CONTEXT = {"cuda": 0.5, "rocm": 1.0, "mps": 0.0, "cpu": 0.0}  # GiB; an estimate until a card is calibrated
 
@@ -80,6 +81,11 @@ class Card:
     aliases: tuple[str, ...] = ()
     calibrated: str = ""
 
+    @property
+    def precision(self) -> str:
+        """Of the computation, as `train.precision=auto` chooses it."""
+        return "bfloat16" if self.native_bfloat16 else "float32"
+
     def peak(self, dtype: str) -> float:
         """Operations a second at best in `dtype`, such as `bfloat16`."""
         if dtype in ("float32", "float64") or (dtype == "bfloat16" and not self.native_bfloat16):
@@ -102,7 +108,9 @@ def card_from(facts: dict[str, Any], name: str) -> Card:
     needed = {"title", "family", "nominal_gb", "memory_gib", "bandwidth_gb_s", "half_tflops", "float32_tflops"}
     known = needed | {"aliases", "native_bfloat16", "unified_memory", "context_gib", "constants", "calibrated"}
     for key in facts.keys() - known:
-        raise ValueError(f"card {name}: there is no key {key!r}{did_you_mean(key, known)}")
+        raise ValueError(f"card {name}: there is no key {key!r}{did_you_mean(str(key), known)}")
+    if not isinstance(facts.get("aliases", []), list):
+        raise ValueError(f"card {name}: aliases must be a list, got {facts['aliases']!r}")
     for key in sorted(needed - facts.keys()):
         raise ValueError(f"card {name}: {key} is missing")
     family = facts["family"]
@@ -122,22 +130,27 @@ def card_from(facts: dict[str, Any], name: str) -> Card:
         unified_memory=bool(facts.get("unified_memory", family in ("mps", "cpu"))),
         context_bytes=int(_number(name, {"context_gib": CONTEXT[family]} | facts, "context_gib", zero=True) * GIB),
         constants=_constants(name, family, facts.get("constants") or {}),
-        aliases=tuple(map(str, facts.get("aliases") or ())),
+        aliases=tuple(map(str, facts.get("aliases", ()))),
         calibrated=str(facts.get("calibrated") or ""),
     )
 
 
-def _constants(name: str, family: str, given: dict[str, Any]) -> Constants:
+def _constants(name: str, family: str, given: Any) -> Constants:
+    if not isinstance(given, dict):
+        raise ValueError(f"card {name}: constants must be keys with values, got {given!r}")
+    evidence = given.get("evidence", "default")
+    if evidence not in EVIDENCE:
+        raise ValueError(f"card {name}: constants.evidence must be one of {', '.join(EVIDENCE)}, got {evidence!r}")
     known = [each.name for each in fields(Constants)]
     for key in given.keys() - set(known):
-        raise ValueError(f"card {name}: there is no key 'constants.{key}'{did_you_mean(key, known)}")
-    numbers = {key: _number(name, given, key) for key in given if key != "evidence"}
-    return replace(DEFAULTS[family], **numbers, evidence=str(given.get("evidence", "default")))
+        raise ValueError(f"card {name}: there is no key 'constants.{key}'{did_you_mean(str(key), known)}")
+    numbers = {key: _number(name, given, key, prefix="constants.") for key in given if key != "evidence"}
+    return replace(DEFAULTS[family], **numbers, evidence=evidence)
 
 
-def _number(name: str, facts: dict[str, Any], key: str, zero: bool = False) -> float:
+def _number(name: str, facts: dict[str, Any], key: str, zero: bool = False, prefix: str = "") -> float:
     value = facts[key]
     possible = isinstance(value, int | float) and not isinstance(value, bool) and (value > 0 or (zero and value == 0))
     if not possible:
-        raise ValueError(f"card {name}: {key} must be a number {'>=' if zero else '>'} 0, got {value!r}")
+        raise ValueError(f"card {name}: {prefix}{key} must be a number {'>=' if zero else '>'} 0, got {value!r}")
     return float(value)

@@ -6,13 +6,17 @@ of the user's own, in the folder `cards` of the user's data folder, come first; 
 A card that is in neither place has no facts here, and none are made up.
 """
 
+import functools
 import os
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bench.advise.card import GIB, Card, card_from
+from bench.advise.card import Card, card_from
+from bench.advise.files import read_yaml
+from bench.advise.units import GIB, MIB
 from bench.method import did_you_mean
 
 SHIPPED = Path(__file__).parent / "facts"
@@ -46,11 +50,33 @@ def own_folder() -> Path:
 def listed() -> list[Card]:
     """Every card there are facts of, by name; a file of the user's own hides the one that it is named after.
 
+    A file of the user's own that is no card is left out, which is said once on standard error.
+    """
+    return _read_all(None)
+
+
+def _read_all(wanted: str | None) -> list[Card]:
+    """Every card by name.
+
     Raises:
-        ValueError: a file is no card.
+        ValueError: a shipped file is no card, or one of the user's own that may be the card called `wanted`.
     """
     files = {file.stem: file for folder in (SHIPPED, own_folder()) for file in sorted(folder.glob("*.yaml"))}
-    return [_read(files[name]) for name in sorted(files)]
+    found = []
+    for name in sorted(files):
+        try:
+            found.append(card_from(read_yaml(files[name]), name))
+        except ValueError as error:
+            reason = str(error) if str(files[name]) in str(error) else f"{files[name]}: {error}"
+            if files[name].parent == SHIPPED or (wanted is not None and _may_be(name, wanted)):
+                raise ValueError(f"card: {reason}") from error
+            _say(reason)
+    return found
+
+
+@functools.cache
+def _say(reason: str) -> None:
+    print(f"tunebench: a card of your own is left out: {reason}", file=sys.stderr)
 
 
 def load(name: str, memory_bytes: int | None = None) -> Card:
@@ -62,9 +88,10 @@ def load(name: str, memory_bytes: int | None = None) -> Card:
 
     Raises:
         UnknownCard: there are no facts of it.
+        ValueError: the facts are in a file of the user's own that is no card.
     """
-    cards = listed()
     wanted, size = _key(name)
+    cards = _read_all(name)
     found = [card for card in cards if any(_key(each)[0] == wanted for each in (card.name, *card.aliases))]
     exact = [card for card in found if card.name == name.strip().lower()]
     if not found and wanted.startswith("cpu"):
@@ -108,7 +135,7 @@ def here(device: str = "cuda") -> Card | None:
     first = None if visible is None else visible.split(",")[0].strip()
     for gpu in gpus():
         if first is None or first in (gpu.index, gpu.uuid):
-            return _of_device(gpu.name, gpu.total * 2**20)
+            return _of_device(gpu.name, gpu.total * MIB)
     return None
 
 
@@ -124,18 +151,6 @@ def apple_name() -> str:
     from bench.measure.environment import hardware_name
 
     return f"{hardware_name('mps')}-{round(host_memory() / GIB)}gb"
-
-
-def _read(file: Path) -> Card:
-    import yaml
-
-    try:
-        facts = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{file} cannot be read: {error}") from error
-    if not isinstance(facts, dict):
-        raise ValueError(f"{file} is no card: expected keys with values")
-    return card_from(facts, file.stem)
 
 
 def _of_device(name: str, total: int) -> Card:
@@ -156,6 +171,12 @@ def _key(name: str) -> tuple[str, int | None]:
     size = _SIZE.search(text)
     text = re.sub(r"^(?:rtx|geforce)(?=\d)", "", _NOISE.sub(" ", _SIZE.sub(" ", text)).strip())
     return re.sub(r"[^a-z0-9.]", "", text), int(size[1]) if size else None
+
+
+def _may_be(name: str, wanted: str) -> bool:
+    """Whether a card of this name may be the one that is called `wanted`."""
+    (key, size), (other, asked) = _key(name), _key(wanted)
+    return key == other and (size == asked or asked is None)
 
 
 def _unknown(name: str, cards: Sequence[Card]) -> str:

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.advise import validate
-from bench.advise.outlook import Tracer
 from bench.advise.request import Request, check, find_model, find_task, labelled_share
-from bench.advise.trace import NotTraceable, Question, Trace
+from bench.advise.telling import answers
 from bench.advise.tracer import staying
 from bench.advise.units import read_size
 from bench.method import PluginError
@@ -89,7 +88,7 @@ def _answer(options: argparse.Namespace) -> int:
     card = _card(options.gpu)
     check(request)
     cards = listed()
-    found = advise(request, card, tracer(), cards, _records(options.results), options.longest)
+    found = advise(request, card, answers, cards, _records(options.results), options.longest)
     publish(found, cards)
     if options.json:
         print(json.dumps(as_json(found), indent=1, ensure_ascii=False))
@@ -123,23 +122,6 @@ def _request(options: argparse.Namespace) -> Request:
         must_share=options.must_share,
         methods=tuple(options.method),
     )
-
-
-def tracer() -> Tracer:
-    """What answers questions, with its progress on standard error."""
-    from bench.advise.tracer import traces
-
-    def answer(questions: Sequence[Question]) -> list[Trace | NotTraceable]:
-        begin = "\r" if sys.stderr.isatty() else ""
-
-        def progress(done: int, of: int) -> None:
-            if begin or done == of:
-                end = "\n" if done == of else ""
-                print(f"{begin}tracing: {done} of {of}", end=end, file=sys.stderr, flush=True)
-
-        return traces(questions, progress)
-
-    return answer
 
 
 def _card(name: str | None) -> "Card":

@@ -12,15 +12,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from bench.advise.allocator import CUBLAS_WORKSPACE
 from bench.advise.memory import Estimate
-from bench.advise.sizes import architecture, sizes
+from bench.advise.sizes import facts, sizes, whole
 from bench.advise.trace import Question
 from bench.config.run import from_dict
 from bench.method import Method
 
 FITTED = Path(__file__).parent / "closed_form.json"
 PACKED = 0.516  # bytes of a 4-bit weight with its scales, which are quantised too
-WORKSPACE = 8519680  # bytes that torch keeps for cuBLAS
 STATES = 16  # bytes of a trained weight with its gradient and two moments, in float32
 UNGATED = ("gpt2", "gpt_neo", "gpt_neox", "gptj", "bloom", "falcon", "opt", "phi", "bert", "roberta")
 
@@ -67,8 +67,7 @@ def terms(question: Question) -> Terms | None:
         return None
     assert method is not None
     hidden, layers, vocabulary = shape["hidden"], shape["layers"], shape["vocabulary"]
-    facts = question.run["model"].get("architecture") or architecture(str(question.run["model"].get("path", "")))
-    linear, embedded, inner = weights(facts, hidden, layers, vocabulary)
+    linear, embedded, inner = weights(facts(question.run["model"]), hidden, layers, vocabulary)
     workload = question.workload
     tokens = workload.rows * workload.longest_tokens * (2 if method.objective == "dpo" else 1)
     loss = question.run["train"].get("loss")
@@ -76,7 +75,7 @@ def terms(question: Question) -> Terms | None:
     again = bool(question.run["train"].get("gradient_checkpointing", False))
     return Terms(
         "recomputed" if again else "kept",
-        WORKSPACE + _stored(method, linear, embedded) + (2 * tokens * layers * hidden if again else 0),
+        CUBLAS_WORKSPACE + _stored(method, linear, embedded) + (2 * tokens * layers * hidden if again else 0),
         (
             tokens * layers * hidden,
             tokens * inner * (1 if again else layers),
@@ -93,15 +92,15 @@ def _stored(method: Method, linear: float, embedded: float) -> float:
     return (PACKED if method.quantization() else 2) * linear + 2 * embedded
 
 
-def weights(facts: dict[str, Any], hidden: int, layers: int, vocabulary: int) -> tuple[float, float, float]:
+def weights(known: dict[str, Any], hidden: int, layers: int, vocabulary: int) -> tuple[float, float, float]:
     """Weights in the layers' matrices, weights of the embeddings, and the width inside a layer's MLP."""
-    heads = facts.get("num_attention_heads") or facts.get("n_head") or 1
-    shared = facts.get("num_key_value_heads") or heads
-    width = heads * (facts.get("head_dim") or hidden // heads)
-    inner = facts.get("intermediate_size") or facts.get("n_inner") or 4 * hidden
-    matrices = 2 if facts.get("model_type") in UNGATED else 3
+    heads = whole(known, "num_attention_heads", "n_head") or 1
+    shared = whole(known, "num_key_value_heads") or heads
+    width = heads * (whole(known, "head_dim") or hidden // heads)
+    inner = whole(known, "intermediate_size", "n_inner") or 4 * hidden
+    matrices = 2 if known.get("model_type") in UNGATED else 3
     linear = layers * hidden * (2 * width + 2 * width * shared / heads + matrices * inner)
-    return linear, vocabulary * hidden * (1 if facts.get("tie_word_embeddings", True) else 2), inner
+    return linear, vocabulary * hidden * (1 if known.get("tie_word_embeddings", True) else 2), inner
 
 
 @cache

@@ -4,8 +4,9 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bench.advise.memory import GIB, Verdict
+from bench.advise.memory import Verdict
 from bench.advise.points import OURS, Point
+from bench.advise.units import GIB
 
 UNDER = 0.02  # relative: a prediction this much below what was measured is counted
 CARDS = (12, 16, 24, 40, 48, 80)  # GiB
@@ -95,12 +96,5 @@ def fit(points: Iterable[Point], cards: bool) -> Fit:
         limits = [size * GIB for size in CARDS] if cards else [share * point.measured for share in AROUND]
         for limit in limits:
             counts = fitting if point.measured <= limit else not_fitting
-            counts[verdict(point, limit)] += 1
+            counts[point.ours.verdict(limit)] += 1
     return Fit(fitting, not_fitting)
-
-
-def verdict(point: Point, limit: float) -> Verdict:
-    """As `Memory.verdict` says it."""
-    if point.high <= limit:
-        return Verdict.FITS
-    return Verdict.TIGHT if (point.predicted[OURS] or 0.0) <= limit else Verdict.DOES_NOT_FIT

@@ -5,7 +5,13 @@ from enum import StrEnum
 
 from bench.advise.trace import Trace
 
-GIB = 2**30
+
+class Verdict(StrEnum):
+    """Whether a run fits on a card."""
+
+    FITS = "fits"  # the upper bound is within the card's memory
+    TIGHT = "tight"  # the prediction is, its upper bound is not
+    DOES_NOT_FIT = "does not fit"
 
 
 @dataclass(frozen=True)
@@ -16,13 +22,11 @@ class Estimate:
     low: float
     high: float
 
-
-class Verdict(StrEnum):
-    """Whether a run fits on a card."""
-
-    FITS = "fits"  # the upper bound is within the card's memory
-    TIGHT = "tight"  # the prediction is, its upper bound is not
-    DOES_NOT_FIT = "does not fit"
+    def verdict(self, usable: float) -> Verdict:
+        """Whether so much memory is within `usable` bytes."""
+        if self.high <= usable:
+            return Verdict.FITS
+        return Verdict.TIGHT if self.value <= usable else Verdict.DOES_NOT_FIT
 
 
 @dataclass(frozen=True)
@@ -38,9 +42,7 @@ class Memory:
 
     def verdict(self, usable_bytes: float) -> Verdict:
         """Whether it fits into `usable_bytes`."""
-        if self.device.high <= usable_bytes:
-            return Verdict.FITS
-        return Verdict.TIGHT if self.device.value <= usable_bytes else Verdict.DOES_NOT_FIT
+        return self.device.verdict(usable_bytes)
 
 
 # How far below and above a trace's figure what is measured may be, as a share of it. On CUDA: the ten published runs of
@@ -48,9 +50,12 @@ class Memory:
 # lie between 15% below, as few batches have the longest row and a short peak escapes the sampling, and 3% above.
 BELOW, ABOVE = 0.05, 0.06
 CPU_BELOW, CPU_ABOVE = 0.16, 0.04
+CONTEXT_SPREAD = 0.25  # of what CUDA itself takes, which differs between drivers
 
 
-def estimate(trace: Trace, context_bytes: int, context_spread: float = 0.25, evidence: str = "traced") -> Memory:
+def estimate(
+    trace: Trace, context_bytes: int, context_spread: float = CONTEXT_SPREAD, evidence: str = "traced"
+) -> Memory:
     """What a device will hold.
 
     Args:

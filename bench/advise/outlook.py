@@ -2,7 +2,7 @@
 
 The peak of a step is a part that does not depend on the rows at once (weights, gradients, optimizer) and one that
 grows with them. So the search begins where the closed form says, and goes on from each trace to what it says of more
-rows or of fewer. What is shown is always traced, never the estimate.
+rows or of fewer. What is shown is traced; where that fails it is the closed form's, and says so.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bench.advise.candidates import Candidate, question
-from bench.advise.closed_form import closed_form
 from bench.advise.memory import Estimate, Memory, Verdict, estimate
 from bench.advise.request import Request
-from bench.advise.trace import NotTraceable, Question, Trace
+from bench.advise.trace import NotTraceable, Question, Trace, TracingFailed
+from bench.advise.untraced import Rough, instant, rough
 
 if TYPE_CHECKING:
     from bench.advise.card import Card
@@ -48,13 +48,14 @@ class Figures:
 
 @dataclass(frozen=True)
 class Outlook:
-    """A candidate with what is predicted of it; without figures `reason` says why."""
+    """A candidate with what is predicted of it; without figures `reason` says why, and `rough` may have its memory."""
 
     candidate: Candidate
     figures: Figures | None
     least: Figures | None = None  # with the fewest rows that were traced
     reason: str = ""
     traced: tuple[Figures, ...] = ()  # with every number of rows that was tried
+    rough: Rough | None = None
 
 
 def predict(
@@ -79,7 +80,8 @@ def predict(
         asked = [question(search.candidate, request, search.rows, card, seq) for search in waiting]
         for search, answer in zip(waiting, tracer(asked), strict=True):
             if isinstance(answer, NotTraceable):
-                search.stop(str(answer))
+                failed = isinstance(answer, TracingFailed)
+                search.stop(str(answer), rough(search.candidate, request, card, most, seq) if failed else None)
             else:
                 trace = _per_device(answer, request, card)
                 search.take(figures(trace, search.rows, seq or request.seq, request, card), card)
@@ -131,10 +133,11 @@ class _Search:
     least: Figures | None = None
     reason: str = ""
     traced: tuple[Figures, ...] = ()
+    rough: Rough | None = None
 
-    def stop(self, reason: str) -> None:
+    def stop(self, reason: str, instead: Rough | None) -> None:
         """No figures to be had with these rows."""
-        self.reason, self.rows = reason, 0
+        self.reason, self.rough, self.rows = reason, instead, 0
 
     def take(self, found: Figures, card: "Card") -> None:
         """Learn from a trace."""
@@ -164,7 +167,9 @@ class _Search:
 
     def outlook(self) -> Outlook:
         found = self.good or self.bad
-        return Outlook(self.candidate, found, self.least, "" if found else self.reason, self.traced)
+        if found is None:
+            return Outlook(self.candidate, None, reason=self.reason, rough=self.rough)
+        return Outlook(self.candidate, found, self.least, traced=self.traced)
 
 
 def scaled(found: Figures, rows: float) -> float:
@@ -177,8 +182,8 @@ def _start(candidate: Candidate, request: Request, card: "Card", most: int, seq:
     """The most rows at once that fit by the closed form; one where that knows nothing."""
     rows = most
     while rows > 1:
-        about = closed_form(question(candidate, request, rows, card, seq))
-        if about is not None and about.value + card.context_bytes <= card.memory_bytes:
+        about = instant(candidate, request, rows, card, seq)
+        if about is not None and about.verdict(card.memory_bytes) is not Verdict.DOES_NOT_FIT:
             return rows
         rows //= 2
     return rows

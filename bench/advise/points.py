@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from bench.advise.baselines import BASELINES, Facts
 from bench.advise.card import Card
 from bench.advise.closed_form import closed_form
+from bench.advise.memory import Estimate
 from bench.advise.predict import card_of, prediction
 from bench.advise.questions import PEFT_LONGEST, question_of
 from bench.advise.sizes import sizes
@@ -58,9 +59,14 @@ class Point:
     high: float
 
     @property
+    def ours(self) -> Estimate:
+        """Our prediction, with its interval."""
+        return Estimate(self.predicted[OURS] or 0.0, self.low, self.high)
+
+    @property
     def error(self) -> float:
         """Of our prediction, relative to what was measured."""
-        return (self.predicted[OURS] or 0.0) / self.measured - 1
+        return self.ours.value / self.measured - 1
 
 
 @dataclass(frozen=True)

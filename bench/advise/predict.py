@@ -8,7 +8,7 @@ from bench.advise import cards, speed, tracer
 from bench.advise.card import Card
 from bench.advise.closed_form import closed_form
 from bench.advise.memory import CPU_ABOVE, CPU_BELOW, Estimate, estimate
-from bench.advise.trace import NotTraceable, Question, Trace
+from bench.advise.trace import NotTraceable, Question, Trace, TracingFailed
 from bench.records.schema import Environment, PredictedBytes, PredictedSeconds, Prediction
 
 
@@ -23,7 +23,7 @@ def predict(question: Question, card: Card | None = None) -> Prediction:
     try:
         [found] = tracer.traces([question])
     except OSError as error:  # no process can be started
-        found = NotTraceable(str(error))
+        found = TracingFailed(str(error))
     made = prediction(question, found, card)
     made.seconds = time.perf_counter() - began
     return made

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.advise.candidates import Candidate
+from bench.advise.files import read_yaml
 from bench.advise.request import Request
 from bench.paths import conf_dir
 from bench.records.schema import Record
@@ -142,7 +143,7 @@ def _kind(record: Record) -> str:
     settings = record.config.get("task") or {}
     kind = (record.data.kind if record.data else "") or settings.get("kind") or ""
     file = conf_dir() / "task" / f"{record.task.partition('-')[0]}.yaml"
-    return kind or (_yaml(file).get("kind", "classification") if file.is_file() else "")
+    return kind or (read_yaml(file).get("kind", "classification") if file.is_file() else "")
 
 
 def _quality(section: SectionTable, row: Row, cell: Cell) -> Quality:
@@ -158,11 +159,4 @@ def _quality(section: SectionTable, row: Row, cell: Cell) -> Quality:
 
 
 def _published() -> dict[str, Any]:
-    return _yaml(conf_dir() / "prior.yaml")
-
-
-def _yaml(file: Path) -> dict[str, Any]:
-    import yaml
-
-    found: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
-    return found
+    return read_yaml(conf_dir() / "prior.yaml")

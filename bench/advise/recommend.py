@@ -116,6 +116,6 @@ def _cost(choice: Choice) -> tuple[float, float]:
 def _place(choice: Choice, best: Choice | None) -> tuple[int, float, float, str]:
     """The recommended one first, then what can be taken, what cannot, and what nothing is known of."""
     if choice.outlook.figures is None:
-        return 3, 0.0, 0.0, choice.label
+        return 3 if choice.outlook.rough else 4, 0.0, 0.0, choice.label
     rank = 0 if choice is best else 2 if choice.obstacles else 1
     return rank, -choice.quality.score if choice.quality.known else 1e9, choice.figures.hours.value, choice.label

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bench.advise import candidates as listing
+from bench.advise.memory import Verdict
 from bench.advise.outlook import GROWING, Figures, Outlook, Tracer, predict
 from bench.advise.recommend import Answer, Choice
 from bench.advise.request import Request, positions
@@ -17,31 +18,41 @@ STEP = 64  # tokens: lengths are told in multiples of it
 TRACES = 4  # for one longest length
 CLOSE = 0.95  # a length that fits is near enough where this much more does not
 BEYOND = 131_072  # tokens: longer ones are not looked for
+MEMORY, UNLIMITED = "the card's memory", f"nothing up to {BEYOND:,} tokens"  # what stops longer rows
 OFFLOADED = ("weights", "gradients", "optimizer")  # what DeepSpeed's ZeRO-3 can keep in the host's memory
 
 
-def longest(outlook: Outlook, request: Request, card: "Card", tracer: Tracer) -> Figures | None:
-    """The figures with the longest rows that fit, with as many at once as the outlook has; None where none do.
+@dataclass(frozen=True)
+class Longest:
+    """The figures with the longest rows that fit, whose length is in their `seq`, and what stops longer ones."""
 
-    The trace's workload is that of `longest_tokens`, which is in the figures' `seq`.
-    """
+    figures: Figures
+    stopped_by: str
+
+
+def longest(outlook: Outlook, request: Request, card: "Card", tracer: Tracer) -> Longest | None:
+    """The longest rows that fit, with as many at once as the outlook has; None where none do."""
     assert outlook.figures is not None
     start = outlook.figures if outlook.figures.fits else outlook.least or outlook.figures
     fixed = replace(request, rows=start.rows)
-    most = min(positions(request.model.part) or BEYOND, BEYOND)
-    good, bad, last = (start if start.fits else None), (None if start.fits else start.seq), start
+    places = positions(request.model.part)
+    most = min(places or BEYOND, BEYOND) // STEP * STEP
+    good, last, bad = (start if start.fits else None), start, (None if start.fits else start.seq)
+    stopped_by = MEMORY if bad else f"the model's {places:,} positions" if 0 < places <= BEYOND else UNLIMITED
     for _ in range(TRACES):
-        seq = _guess(last, card)
         low, high = good.seq if good else 0, min(bad or most + STEP, most + STEP)
-        seq = max(low + STEP, min(seq, high - STEP)) // STEP * STEP
+        seq = max(low + STEP, min(_guess(last, card), high - STEP)) // STEP * STEP
         if seq <= low or seq >= high or (good and bad and good.seq > CLOSE * bad):
             break
         [found] = predict([outlook.candidate], fixed, card, tracer, seq)
-        if found.figures is None:
-            break
-        last = found.figures
-        good, bad = (last, bad) if last.fits else (good, seq)
-    return good
+        if found.figures is not None and found.figures.fits:
+            good = last = found.figures
+        else:
+            bad, last = seq, found.figures or last
+            stopped_by = MEMORY if found.figures else found.reason
+    else:
+        stopped_by = stopped_by if bad else f"nothing that was found with {TRACES} traces"
+    return Longest(good, stopped_by) if good else None
 
 
 def _guess(found: Figures, card: "Card") -> int:
@@ -71,7 +82,7 @@ def relief(answer: Answer, request: Request, card: "Card", tracer: Tracer, cards
     """
     traced = [each for each in answer.choices if each.outlook.figures is not None]
     if not traced:
-        return []
+        return _untraced(answer)
     hard = ("merge", "share", "checkpoint")
     able = [each for each in traced if not any(kind in each.obstacles for kind in hard)]
     if not able:
@@ -80,6 +91,13 @@ def relief(answer: Answer, request: Request, card: "Card", tracer: Tracer, cards
     if fitting:
         return _in_time(min(fitting, key=lambda each: each.figures.hours.value), request, card, cards)
     return _in_memory(able, request, card, tracer, cards)
+
+
+def _untraced(answer: Answer) -> list[Relief]:
+    """What would fit if the closed form is right."""
+    fitting = [each for each in answer.choices if each.outlook.rough and each.outlook.rough.verdict is Verdict.FITS]
+    names = ", ".join(each.label for each in fitting)
+    return [Relief(f"To try with `tunebench run`: {names}.", "closed form")] if fitting else []
 
 
 def _without(traced: Sequence[Choice]) -> str:
@@ -127,7 +145,7 @@ def _in_memory(
             helps.append(Relief(text))
             need = fewer
     elif (shorter := longest(smallest.outlook, request, card, tracer)) is not None:
-        helps.append(Relief(f"Shorter rows: {smallest.label} fits with --seq {shorter.seq}."))
+        helps.append(Relief(f"Shorter rows: {smallest.label} fits with --seq {shorter.figures.seq}."))
     if request.methods:
         helps += _others(request, card, tracer)
     held = sum(need.memory.breakdown.get(part, 0) for part in OFFLOADED)

@@ -1,12 +1,13 @@
 """What somebody asks of the advisor, resolved without torch: model, task, amount and conditions."""
 
-import json
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.advise import hub
+from bench.advise.files import read_yaml
+from bench.advise.sizes import HUB_ID, architecture, facts
 from bench.config import Model, Task
 from bench.config.run import from_dict
 from bench.config.task import KINDS
@@ -16,7 +17,6 @@ from bench.paths import conf_dir
 FILE = "train.jsonl"  # stands for one's own data in the command that is recommended
 ANSWERS = 8  # tokens with loss of a row whose answer is one of a few
 SHORT = ("classification", "multiple_choice")
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -83,23 +83,28 @@ def find_model(name: str) -> Named:
     Raises:
         ValueError: there is none, or only the Hub knows it and cannot be asked.
     """
+    if not name.strip():
+        raise ValueError(
+            f"--model must name a model or a folder, got {name!r}; `tunebench models` lists the named ones"
+        )
     known = {file.stem: file for file in sorted((conf_dir() / "model").glob("*.yaml")) if file.stem != "hub"}
-    by_path = {_yaml(file)["path"].lower(): stem for stem, file in known.items()} if "/" in name else {}
+    by_path = {read_yaml(file)["path"].lower(): stem for stem, file in known.items()} if "/" in name else {}
     name = by_path.get(name.lower(), name)
     if name in known:
-        return Named(Model(**_yaml(known[name])), (f"model={name}",))
+        return Named(Model(**read_yaml(known[name])), (f"model={name}",))
     if Path(name).expanduser().is_dir() or name.startswith((".", "~", "/")):
         from bench.models.locate import resolve
 
         folder = resolve(name)
         model = Model(name=Path(folder).resolve().name, path=folder)
-    elif _HUB_ID.fullmatch(name):
+    elif HUB_ID.fullmatch(name):
         _ask_hub(name)
         model = Model(name=name.rpartition("/")[2].lower(), path=name)
     else:
         near = did_you_mean(name, known)
         listed = near if "did you mean" in near else "; `tunebench models` lists the named ones"
         raise ValueError(f"--model: there is no model and no folder {name!r}{listed}")
+    _check_architecture(model)
     return Named(model, ("model=hub", f"model.path={model.path}", f"model.name={model.name}"))
 
 
@@ -109,36 +114,32 @@ def _ask_hub(name: str) -> None:
     Raises:
         ValueError: that is not possible.
     """
-    from huggingface_hub import hf_hub_download
-
     try:
-        hf_hub_download(name, "config.json")
-    except (OSError, ValueError) as error:  # of the network, of the Hub and of requests alike
-        reason = str(error).strip().splitlines()[0]
+        hub.fetch(name)
+    except ValueError as error:
         raise ValueError(
             f"--model: {name} is none of `tunebench models`, and its config.json cannot be had from the Hugging Face "
-            f"Hub: {reason.rstrip('.')}. A folder with the config.json works too: --model ./folder"
+            f"Hub: {error}. A folder with the config.json works too: --model ./folder"
         ) from error
 
 
-def facts(model: Model) -> dict[str, Any]:
-    """What is stated of the architecture in its YAML file or a local config.json; empty where the Hub has it."""
-    found = dict(model.architecture)
-    if not found:
-        from bench.models.locate import resolve
+def _check_architecture(model: Model) -> None:
+    """Refuse a configuration that cannot be read or names no architecture.
 
-        file = Path(resolve(model.path)) / "config.json"
-        try:
-            found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-        except ValueError as error:  # invalid JSON or invalid UTF-8
-            raise ValueError(f"--model: {file} is not valid JSON: {error}") from error
-    inner = found.get("text_config")
-    return found | inner if isinstance(inner, dict) else found
+    Raises:
+        ValueError: with what is missing.
+    """
+    try:
+        known = architecture(model.path)
+    except ValueError as error:
+        raise ValueError(f"--model: {error}") from error
+    if not known.get("model_type"):
+        raise ValueError(f"--model: the config.json of {model.path} has no model_type, which names the architecture")
 
 
 def positions(model: Model) -> int:
     """Tokens that the architecture says it is made for; 0 where it does not say, or has no such limit."""
-    known = facts(model)
+    known = facts(asdict(model))
     limit = known.get("max_position_embeddings") or known.get("n_positions")
     relative = "relative_attention_num_buckets" in known or str(known.get("model_type", "")).endswith("t5")
     return limit if isinstance(limit, int) and not relative else 0
@@ -159,10 +160,10 @@ def find_task(name: str, seq: int | None, examples: int | None) -> Named:
     known = {file.relative_to(folder).with_suffix("").as_posix(): file for file in sorted(folder.glob("**/*.yaml"))}
     del known["file"]
     if name in KINDS:
-        settings = _yaml(folder / "file.yaml") | {"kind": name}
+        settings = read_yaml(folder / "file.yaml") | {"kind": name}
         overrides = ["task=file", f"task.kind={name}", f"data.train={FILE}"]
     elif name in known:
-        settings, overrides = _yaml(known[name]), [f"task={name}"]
+        settings, overrides = read_yaml(known[name]), [f"task={name}"]
         if examples is not None:
             settings["train_examples"] = examples
             overrides.append(f"task.train_examples={examples}")
@@ -219,10 +220,3 @@ def pick(names: Sequence[str], known: Sequence[str], hint: str = "") -> None:
     for name in names:
         if name not in known:
             raise ValueError(f"--method: there is no method {name!r}{hint or did_you_mean(name, known)}")
-
-
-def _yaml(file: Path) -> dict[str, Any]:
-    import yaml
-
-    found: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
-    return found

@@ -17,6 +17,10 @@ class NotTraceable(ValueError):
     """This configuration cannot be traced; the message says why."""
 
 
+class TracingFailed(NotTraceable):
+    """Tracing went wrong, which does not tell that the training would; the message says how."""
+
+
 @dataclass(frozen=True)
 class Workload:
     """The batches of a training, as far as memory and time depend on them.

@@ -21,7 +21,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from bench.advise.trace import LIBRARIES, NotTraceable, Question, Trace
+from bench.advise.trace import LIBRARIES, NotTraceable, Question, Trace, TracingFailed
 from bench.method import sources
 from bench.records.cache_dir import cache_dir
 from bench.records.kept import own, write
@@ -208,12 +208,12 @@ def _ask(child: Child, name: str, question: Question, alone: bool) -> Answer:
         if not select.select([child.stdout], [], [], LIMIT_S)[0]:
             child.kill()
             child.wait()
-            return NotTraceable(f"it could not be traced within {LIMIT_S} s")
+            return TracingFailed(f"tracing failed: it could not be traced within {LIMIT_S} s")
         line = child.stdout.readline()
     if not line:
-        return NotTraceable(f"the process that traces it ended with exit code {child.wait()}")
+        return TracingFailed(f"tracing failed: the process that traces it ended with exit code {child.wait()}")
     given: dict[str, Any] = json.loads(line)
-    if "error" in given:
-        return NotTraceable(given["error"])
+    if "failed" in given:
+        return TracingFailed(given["failed"])
     _keep(name, given)
     return _answer(given)

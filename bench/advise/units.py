@@ -1,7 +1,7 @@
 """Bytes, hours and counts in words."""
 
 GIB, MIB, KIB = 2**30, 2**20, 2**10
-MINUTES = 60
+MINUTES, SECONDS = 60, 3600  # of an hour
 
 
 def size(value: float) -> str:
@@ -16,7 +16,9 @@ def hours(value: float) -> str:
     """A time, in the unit that suits."""
     if value >= 1:
         return f"{value:,.1f} h"
-    return f"{value * MINUTES:.1f} min"
+    if value * MINUTES >= 1:
+        return f"{value * MINUTES:.1f} min"
+    return f"{value * SECONDS:.1f} s"
 
 
 def read_size(text: str) -> int:

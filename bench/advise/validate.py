@@ -11,12 +11,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.advise import errors, refit, tracer
+from bench.advise import errors, refit
 from bench.advise.baselines import BASELINES
 from bench.advise.points import CLOSED, FIGURES, OURS, Compared, Point, compare
 from bench.advise.questions import PEFT_LONGEST
-from bench.advise.trace import Question
+from bench.advise.telling import answers
 from bench.records.store import scan
+from bench.report.arguments import command
 
 PLACES = (Path("results/runs"), Path("results/imported"), Path("results/reference"))
 BY = ("method", "model", "card")
@@ -43,7 +44,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     found, damaged = scan(places)
     for error in damaged:
         print(f"tunebench advise --validate: left out: {error}", file=sys.stderr)
-    compared = compare(list(found.values()), _trace, options.longest, options.again)
+    if not found:
+        where = ", ".join(map(str, places))
+        what = (
+            f"no record in {where} can be used" if damaged else f"no records in {where}; `tunebench sweep` makes some"
+        )
+        print(f"tunebench advise --validate: {what}", file=sys.stderr)
+        return 2
+    compared = compare(list(found.values()), answers, options.longest, options.again)
     if options.json:
         print(json.dumps(as_data(compared), indent=1))
     else:
@@ -52,10 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "tunebench advise --validate", description=DESCRIPTION, epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = command("advise --validate", DESCRIPTION, EXAMPLES)
     add = parser.add_argument
     add("results", nargs="*", type=Path, help=f"folders of records; default: {', '.join(map(str, PLACES))}")
     add("--validate", action="store_true", help=argparse.SUPPRESS)
@@ -66,16 +71,6 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add("--json", action="store_true", help="all points and errors as JSON")
     return parser
-
-
-def _trace(questions: Sequence[Question]) -> list[Any]:
-    """Trace, with a line on the terminal that says how far it is."""
-
-    def progress(done: int, of: int) -> None:
-        if sys.stderr.isatty():
-            print(f"\rtraced {done} of {of} ", end="\n" if done == of else "", file=sys.stderr, flush=True)
-
-    return list(tracer.traces(questions, progress)) if questions else []
 
 
 def as_data(compared: Compared) -> dict[str, Any]:

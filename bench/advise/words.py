@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bench.advise.memory import Estimate
-from bench.advise.outlook import time_evidence
-from bench.advise.units import GIB, MINUTES, hours, size
+from bench.advise.outlook import Figures, time_evidence
+from bench.advise.units import GIB, MIB, MINUTES, SECONDS, hours, size
 from bench.report.visible import visible
 
 if TYPE_CHECKING:
@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
     from bench.advise.advice import Advice
     from bench.advise.recommend import Choice
+    from bench.advise.untraced import Rough
 
-HEADINGS = ("method", "at\nonce", "memory\nGiB", "time\n{unit}", "file", "quality", "verdict")
+HEADINGS = ("  method", "at\nonce", "memory\n{memory}", "time\n{time}", "file", "quality", "verdict")
 NUMBERS = (1, 2, 3, 4)  # columns of figures, which end in line
 LEAST = 24  # columns of the terminal for the verdict
+LITTLE = 0.1  # GiB: less than that is told in MiB
 
 
 def show(advice: "Advice", console: "Console") -> None:
@@ -32,32 +34,36 @@ def show(advice: "Advice", console: "Console") -> None:
         f" · {request.objective} · {several}{card.title}, {size(card.memory_bytes)}"
     )
     console.print(Text(title, style="bold"))
-    _table(advice.answer.choices, advice.answer.best, console)
-    _notes(_legend(advice), console, dim=True)
+    reasons = _table(advice.answer.choices, advice.answer.best, console)
+    _notes([*reasons, *_legend(advice)], console, dim=True)
     best = advice.answer.best
     if best is None:
-        console.print("", Text("Nothing that was asked for can be run here.", style="bold red"), sep="\n")
+        traced = any(each.outlook.figures for each in advice.answer.choices)
+        nothing = "can be run here" if traced else "has a trace, so nothing is recommended"
+        console.print("", Text(f"Nothing that was asked for {nothing}.", style="bold red"), sep="\n")
         _notes([f"{each.text} [{each.evidence}]" for each in advice.relief], console)
         return
     console.print("", Text(f"Recommended: {best.label}", style="bold green"), sep="\n")
     _notes(advice.reasons, console)
     if advice.longest is not None:
-        text = f"Longest rows that fit, with {advice.longest.rows} at once: {advice.longest.seq:,} tokens"
-        _notes([f"{text} [{advice.longest.memory.evidence}]."], console)
+        found = advice.longest.figures
+        text = f"Longest rows that fit, with {found.rows} at once: {found.seq:,} tokens [{found.memory.evidence}]"
+        _notes([f"{text}. What stops longer ones: {advice.longest.stopped_by}."], console)
     console.print("", Text("What would change it", style="bold"), sep="\n")
     _notes(advice.changes, console)
     console.print("", advice.command, sep="\n", soft_wrap=True)
 
 
-def _table(choices: Sequence["Choice"], best: "Choice | None", console: "Console") -> None:
+def _table(choices: Sequence["Choice"], best: "Choice | None", console: "Console") -> list[str]:
+    """Print the table; returns the reasons that it refers to by their numbers."""
     from rich.style import Style
 
     from bench.report.grid import GAP, Field, Layout, draw, width_of
 
-    figures = [each.outlook.figures for each in choices]
-    long = max((found.hours.value for found in figures if found), default=0) >= 1
-    titles = [heading.format(unit="h" if long else "min") for heading in HEADINGS]
-    texts = [_cells(choice, 1 if long else MINUTES) for choice in choices]
+    unit, scale = _memory_unit(choices)
+    titles = [heading.format(memory=unit, time=_time_unit(choices)[0]) for heading in HEADINGS]
+    notes: dict[str, int] = {}
+    texts = [_cells(choice, choice is best, scale, _time_unit(choices)[1], notes) for choice in choices]
     widths = [width_of([title, *(row[place] for row in texts)]) for place, title in enumerate(titles)]
     room = console.width - sum(widths[:-1]) - GAP * (len(widths) - 1)
     widths[-1] = min(widths[-1], max(room, LEAST))
@@ -67,13 +73,43 @@ def _table(choices: Sequence["Choice"], best: "Choice | None", console: "Console
         rows.append([Field(text, style) for text in row])
     columns = [Layout(title, widths[place], place in NUMBERS) for place, title in enumerate(titles)]
     console.print(draw(columns, rows, console), end="")
+    return [f"[{number}] {visible(reason)}." for reason, number in notes.items()]
 
 
-def _cells(choice: "Choice", scale: float) -> list[str]:
-    label = f"{choice.label}{' *' if choice.front else ''}"
-    found = choice.outlook.figures
+def _memory_unit(choices: Sequence["Choice"]) -> tuple[str, float]:
+    """The unit of the column, and how many of it a byte is: MiB where some have next to nothing in GiB."""
+    shown = [found.memory.device if isinstance(found, Figures) else found.device for found in _predicted(choices)]
+    return ("MiB", 1 / MIB) if any(each.value < LITTLE * GIB for each in shown) else ("GiB", 1 / GIB)
+
+
+def _time_unit(choices: Sequence["Choice"]) -> tuple[str, float]:
+    """The unit of the column, and how many of it an hour is."""
+    long = max((found.hours.value for found in _predicted(choices) if isinstance(found, Figures)), default=0.0)
+    return ("h", 1.0) if long >= 1 else ("min", MINUTES) if long * MINUTES >= 1 else ("s", SECONDS)
+
+
+def _predicted(choices: Sequence["Choice"]) -> list["Figures | Rough"]:
+    return [found for each in choices if (found := each.outlook.figures or each.outlook.rough)]
+
+
+def _cells(choice: "Choice", best: bool, memory: float, time: float, notes: dict[str, int]) -> list[str]:
+    """A row; the reason why there is no trace goes into `notes`, each once."""
+    label = f"{'> ' if best else '  '}{choice.label}{' *' if choice.front else ''}"
+    found, instead = choice.outlook.figures, choice.outlook.rough
     if found is None:
-        return [label, "", "", "", "", "", f"not predicted: {visible(choice.outlook.reason)}"]
+        note = f"[{notes.setdefault(choice.outlook.reason, len(notes) + 1)}]"
+        if instead is None:
+            return [label, "", "", "", "", "", f"not predicted {note}"]
+        device = _around(instead.device, memory)
+        return [
+            label,
+            str(instead.rows),
+            device,
+            "",
+            "",
+            choice.quality.text,
+            f"{instead.verdict} (closed form) {note}",
+        ]
     verdict = str(found.verdict)
     against = [text for kind, text in choice.obstacles.items() if kind != "memory"]
     if "hours" in choice.tight:
@@ -81,8 +117,8 @@ def _cells(choice: "Choice", scale: float) -> list[str]:
     return [
         label,
         str(found.rows),
-        _around(found.memory.device, 1 / GIB),
-        _around(found.hours, scale),
+        _around(found.memory.device, memory),
+        _around(found.hours, time),
         size(found.trace.checkpoint_bytes),
         choice.quality.text,
         "; ".join([verdict, *against]),
@@ -103,10 +139,17 @@ def _legend(advice: "Advice") -> list[str]:
     if figures:
         memory = " and ".join(dict.fromkeys(found.memory.evidence for found in figures))
         time = " and ".join(dict.fromkeys(time_evidence(found) for found in figures))
+        said.append(f"Memory and file: {memory}. Time: {time}.")
+    if any(each.outlook.rough for each in advice.answer.choices):
         said.append(
-            f"Memory and file: {memory}. Time: {time}. ≤: upper end of the 95% interval. At once: rows of a micro "
-            "batch, as many as fit surely. *: on the Pareto front of quality, memory and time."
+            "Closed form: told from the sizes of the model, not traced, with a wider interval; it knows memory alone, "
+            "and nothing is recommended by it."
         )
+    if _predicted(advice.answer.choices):
+        rows = "as given" if advice.request.rows else "as many as fit surely, at least one"
+        marks = "*: on the Pareto front of quality, memory and time."
+        best = ">: recommended. " if advice.answer.best else ""
+        said.append(f"{best}{marks} ≤: upper end of the 95% interval. At once: rows of a micro batch, {rows}.")
     for evidence in dict.fromkeys(each.quality.evidence for each in advice.answer.choices):
         known = [each.quality for each in advice.answer.choices if each.quality.evidence == evidence]
         wheres = dict.fromkeys(quality.where for quality in known if quality.where)

@@ -21,7 +21,6 @@ FLOAT32 = (
     (torch, ("layer_norm", "softmax", "log_softmax", "pow", "rsqrt", "exp", "log", "cumsum", "sum", "norm")),
     (Tensor, ("softmax", "log_softmax", "pow", "rsqrt", "exp", "log", "cumsum", "sum", "norm")),
 )
-CUBLAS_WORKSPACE = 8519680  # bytes that torch keeps for cuBLAS from the first product on (32 MiB on Hopper)
 
 
 @contextmanager

@@ -20,7 +20,6 @@ from bench.models.config import plan
 from bench.trace.recorder import Recorder
 from bench.trace.result import Marks, result
 
-LOOP = "method_comparison"
 MAX_GRAD_NORM = 1.0
 
 

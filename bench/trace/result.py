@@ -9,10 +9,10 @@ from typing import Any
 from peft import PeftModel, get_peft_model_state_dict
 from torch import nn
 
-from bench.advise.allocator import BLOCK, RESET, replay
+from bench.advise.allocator import BLOCK, CUBLAS_WORKSPACE, RESET, replay
 from bench.advise.trace import CATEGORIES, LIBRARIES, Operation, Question, Trace
 from bench.models import load
-from bench.trace import kernels, quantised
+from bench.trace import quantised
 from bench.trace.recorder import Recorder
 
 MICRO_BATCHES = 2  # of a step, that are traced; more of them have the same peak
@@ -67,7 +67,7 @@ class Marks:
         else:
             self.recorder.attach(model, self.layers, quantised.constants)
             if self.device == "cuda":
-                self.of["workspace"] = {self.recorder.reserve(kernels.CUBLAS_WORKSPACE, "cuBLAS")}
+                self.of["workspace"] = {self.recorder.reserve(CUBLAS_WORKSPACE, "cuBLAS")}
             self.recorder.counting = "batch"
 
     def differentiated(self, model: nn.Module) -> None:

@@ -35,9 +35,11 @@ def _answer(asked: dict[str, object]) -> dict[str, object]:
         return {"trace": trace(question, processes=2 if alone else 1).to_dict()}
     except NotTraceable as error:
         return {"refused": str(error)}
+    except ValueError as error:  # of the harness or of a configuration, whose words are meant for users
+        return {"failed": str(error)}
     except Exception as error:  # the outermost frame: what cannot be traced has no answer, and says why
-        first = (str(error).strip().splitlines() or [""])[0]
-        return {"error": f"{type(error).__name__}: {first}"}
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return {"failed": f"tracing failed: {first}"}
 
 
 @dataclass

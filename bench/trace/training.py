@@ -21,6 +21,7 @@ from torch.nn.utils import clip_grad
 from torch.utils.data import SequentialSampler
 from transformers import Trainer
 
+from bench.advise.questions import PEFT_LOOP
 from bench.advise.trace import NotTraceable, Question, Trace, Workload
 from bench.config import Run
 from bench.config.run import from_dict
@@ -53,7 +54,7 @@ def trace(question: Question, pretend: bool = True, processes: int = 1) -> Trace
     Raises:
         NotTraceable: it is not supported, or reads contents that a trace does not have.
     """
-    if published.LOOP in question.run.get("loop", ""):
+    if question.run.get("loop") == PEFT_LOOP:
         with recording(question.device, "as stated", pretend) as recorder:
             return published.trace(question, recorder)
     run = from_dict(question.run)

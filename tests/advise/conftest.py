@@ -1,13 +1,25 @@
-"""A tracer that traces nothing: memory and work by a formula, so that every kind of answer can be asked for."""
+"""A tracer that traces nothing: memory and work by a formula, so that every kind of answer can be asked for.
 
-from collections.abc import Sequence
+With it, the command itself: `ask` runs it, `answer` returns what it says to machines.
+"""
+
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-from bench.advise.trace import NotTraceable, Operation, Question, Trace
+import pytest
+
+from bench.advise import cli
+from bench.advise.trace import NotTraceable, Operation, Question, Trace, TracingFailed
+from bench.advise.units import GIB
 from bench.config.run import from_dict
 
-GIB = 2**30
 LAYERS = 32
+COMMON = ("--model", "llama-3.1-8b", "--gpu", "rtx-4090", "--task", "classification", "--examples", "20000")
+ASK = (*COMMON, "--seq", "2048")
+Ask = Callable[..., tuple[int, str, str]]
 
 
 @dataclass
@@ -18,11 +30,13 @@ class FakeTracer:
         parameters: of the base.
         token_bytes: that a token of activations takes; a third of that with checkpointing.
         refused: titles of methods that cannot be traced, with the reason.
+        failed: titles of methods whose tracing fails, and how.
     """
 
     parameters: float = 8e9
     token_bytes: float = 4 * 2**20
     refused: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
     asked: list[Question] = field(default_factory=list)
 
     def __call__(self, questions: Sequence[Question]) -> list[Trace | NotTraceable]:
@@ -30,12 +44,16 @@ class FakeTracer:
         return [self._answer(each) for each in questions]
 
     def _answer(self, question: Question) -> Trace | NotTraceable:
-        run = from_dict(question.run)
+        run = from_dict(
+            {"data": {"train": "a-file" if question.run["task"]["source"] == "file" else ""}} | question.run
+        )
         assert run.method is not None
         assert run.errors() == []
         title, work = run.method.title(), question.workload
         if title in self.refused:
             return NotTraceable(self.refused[title])
+        if title in self.failed:
+            return TracingFailed(self.failed[title])
         whole = run.method.trains_base_weights()
         trained = self.parameters if whole else self.parameters / 100
         width = 4.0 if whole else 0.5 if run.method.quantization() else 2.0
@@ -60,3 +78,34 @@ class FakeTracer:
             trainable_parameters=int(trained), total_parameters=int(self.parameters + (0 if whole else trained)),
             checkpoint_bytes=int(trained * 4), operations=(gemm,), dispatches=10_000, tokens=tokens, layers=LAYERS,
         )  # fmt: skip
+
+
+@pytest.fixture
+def tracer() -> FakeTracer:
+    return FakeTracer()
+
+
+@pytest.fixture
+def ask(tracer: FakeTracer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Ask:
+    """Runs the command in an empty folder; returns the exit code and what it printed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TUNEBENCH_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(cli, "answers", tracer)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = cli.main(arguments)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+def answer(ask: Ask, *arguments: str) -> dict[str, Any]:
+    code, out, _ = ask(*arguments, "--json")
+    found: dict[str, Any] = json.loads(out)
+    assert code == (0 if found["recommendation"] else 1)
+    return found
+
+
+def by_name(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {each["candidate"]: each for each in found["candidates"]}

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from bench.advise import calibrate, cards
-from bench.advise.card import GIB
+from bench.advise.units import GIB
 from bench.measure.environment import cpu_cores, hardware_name
 from bench.trace import calibrate as probes
 

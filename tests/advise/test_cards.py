@@ -9,7 +9,8 @@ import yaml
 
 from bench import listing
 from bench.advise import cards, cli
-from bench.advise.card import FAMILIES, GIB, Card, card_from
+from bench.advise.card import FAMILIES, Card, card_from
+from bench.advise.units import GIB
 from bench.launch import gpus
 from bench.launch.gpus import Gpu
 
@@ -137,6 +138,13 @@ def test_a_file_of_the_user_s_own_adds_a_card_and_hides_one_of_the_table(own: Ca
         ({"memory_gib": 0}, "card x: memory_gib must be a number > 0, got 0"),
         ({"half_tflops": "fast"}, "card x: half_tflops must be a number > 0, got 'fast'"),
         ({"context_gib": -1}, "card x: context_gib must be a number >= 0, got -1"),
+        ({"constants": {"matmul": 0}}, "card x: constants.matmul must be a number > 0, got 0"),
+        (
+            {"constants": {"evidence": "felt"}},
+            "card x: constants.evidence must be one of default, fitted, calibrated, got 'felt'",
+        ),
+        ({"constants": [1]}, "card x: constants must be keys with values, got [1]"),
+        ({"aliases": "mine"}, "card x: aliases must be a list, got 'mine'"),
         ({"constants": {"matmull": 1}}, "card x: there is no key 'constants.matmull'; did you mean 'matmul'?"),
     ],
 )
@@ -153,7 +161,8 @@ def test_a_missing_fact_and_a_file_that_is_no_yaml_are_named(tmp_path: Path):
     for content in ("a: [", "only text"):
         (tmp_path / "cards" / "broken.yaml").write_text(content, encoding="utf-8")
         with pytest.raises(ValueError, match=r"broken\.yaml"):
-            cards.listed()
+            cards.load("broken")
+        assert len(cards.listed()) == len(FILES)
 
 
 def _machine(monkeypatch: pytest.MonkeyPatch, *found: Gpu) -> None:
@@ -205,9 +214,26 @@ def test_they_are_listed_with_the_option_that_chooses_them(
     assert "--gpu=l40s                  L40S: 44.4 GiB of 48 GB, 864 GB/s, 362 TFLOP/s in 16 bits\n" in out
     assert listing.main("hardware", ["--help"]) == 0
     assert str(tmp_path / "cards") in capsys.readouterr().out
+
+
+def test_a_file_of_the_user_s_own_that_is_no_card_stops_no_other_one(
+    capsys: pytest.CaptureFixture[str], own: Callable[..., None], tmp_path: Path
+):
     own("broken", family="vulkan")
-    assert listing.main("hardware") == 2
-    assert capsys.readouterr().err == "card broken: family must be one of cuda, rocm, mps, cpu, got 'vulkan'\n"
+    file = tmp_path / "cards" / "broken.yaml"
+    reason = f"{file}: card broken: family must be one of cuda, rocm, mps, cpu, got 'vulkan'"
+    assert listing.main("hardware") == 0
+    out, err = capsys.readouterr()
+    assert "--gpu=l40s " in out
+    assert err == f"tunebench: a card of your own is left out: {reason}\n"
+    assert cards.load("RTX 4090").name == "rtx-4090"
+    assert capsys.readouterr().err == ""  # said once
+    own("a100-40gb", memory_gib="much")
+    assert cards.load("A100 80 GB").name == "a100-80gb"
+    assert f"{tmp_path / 'cards' / 'a100-40gb.yaml'}: card a100-40gb: memory_gib must be" in capsys.readouterr().err
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        cards.load("Broken")
+    assert str(error.value) == f"card: {reason}"
 
 
 def test_names_of_all_cards_are_told_apart(own: Callable[..., None]):

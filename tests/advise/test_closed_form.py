@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from bench.advise.closed_form import FITTED, PACKED, STATES, WORKSPACE, closed_form, terms, weights
+from bench.advise.allocator import CUBLAS_WORKSPACE
+from bench.advise.closed_form import FITTED, PACKED, STATES, closed_form, terms, weights
 from bench.advise.predict import prediction
 from bench.advise.questions import question
 from bench.advise.sizes import architecture
@@ -47,7 +48,7 @@ def test_the_weights_of_a_published_model_are_counted() -> None:
 def test_what_is_stored_is_counted(method: str, kind: str, stored: float) -> None:
     found = terms(ask(method))
     assert found is not None
-    assert (found.kind, found.known) == (kind, WORKSPACE + stored)
+    assert (found.kind, found.known) == (kind, CUBLAS_WORKSPACE + stored)
     assert found.features == (
         400 * 2 * 64, 400 * 160 * 2, 100 * 1000, 400 * 64, LINEAR if method == "full" else 0,
     )  # fmt: skip
@@ -91,3 +92,5 @@ def test_where_nothing_can_be_traced_the_prediction_is_labelled() -> None:
     assert found.allocated_bytes is not None
     assert found.allocated_bytes.value == round(expected.value)
     assert (found.reserved_bytes, found.step_s) == (None, None)
+    raised = prediction(ask("lora"), NotTraceable("RuntimeError: no kernel"))
+    assert raised.reason == "tracing failed: no kernel"

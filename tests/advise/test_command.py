@@ -1,54 +1,13 @@
 """`tunebench advise`: every kind of answer, from the command line on, with a tracer that traces nothing."""
 
-import json
 import shlex
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from huggingface_hub.errors import LocalEntryNotFoundError
 
-from bench.advise import cli
-from bench.advise.units import read_size
 from bench.app import plan
 from bench.method import discover
-from tests.advise.conftest import FakeTracer
-
-COMMON = ("--model", "llama-3.1-8b", "--gpu", "rtx-4090", "--task", "classification", "--examples", "20000")
-ASK = (*COMMON, "--seq", "2048")
-Ask = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def tracer() -> FakeTracer:
-    return FakeTracer()
-
-
-@pytest.fixture
-def ask(tracer: FakeTracer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Ask:
-    """Runs the command in an empty folder; returns the exit code and what it printed."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TUNEBENCH_DATA", str(tmp_path / "data"))
-    monkeypatch.setattr(cli, "tracer", lambda: tracer)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        code = cli.main(arguments)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
-
-
-def answer(ask: Ask, *arguments: str) -> dict[str, Any]:
-    code, out, _ = ask(*arguments, "--json")
-    found: dict[str, Any] = json.loads(out)
-    assert code == (0 if found["recommendation"] else 1)
-    return found
-
-
-def by_name(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {each["candidate"]: each for each in found["candidates"]}
+from tests.advise.conftest import ASK, Ask, FakeTracer, answer, by_name
 
 
 def test_every_method_of_the_objective_stands_with_and_without_checkpointing(ask: Ask):
@@ -202,104 +161,24 @@ def test_when_one_row_is_too_long_it_finds_the_longest_that_fits(ask: Ask, trace
 def test_the_longest_rows_on_request(ask: Ask):
     found = answer(ask, *ASK, "--method", "qlora", "--longest")["recommendation"]
     assert found["longest_tokens_that_fit"] >= 2048
-    assert "Longest rows that fit" in ask(*ASK, "--method", "qlora", "--longest")[1]
+    assert found["longest_stopped_by"] == "the card's memory"
+    said = " ".join(ask(*ASK, "--method", "qlora", "--longest")[1].split())
+    assert "Longest rows that fit" in said
+    assert "What stops longer ones: the card's memory." in said
+
+
+def test_what_stops_longer_rows(ask: Ask, tracer: FakeTracer):
+    tracer.parameters = 1e8
+    short = ("--model", "gpt2", "--gpu", "h200", "--method", "lora", "--longest")
+    found = answer(ask, *short)["recommendation"]
+    assert (found["longest_tokens_that_fit"], found["longest_stopped_by"]) == (1024, "the model's 1,024 positions")
+    tracer.token_bytes = 1
+    endless = ("--model", "rwkv-4-169m", "--gpu", "h200", "--method", "full", "--longest")
+    found = answer(ask, *endless)["recommendation"]
+    assert (found["longest_tokens_that_fit"], found["longest_stopped_by"]) == (131_072, "nothing up to 131,072 tokens")
 
 
 def test_a_model_too_large_for_every_card(ask: Ask, tracer: FakeTracer):
     tracer.parameters = 1e12
     texts = [each["text"] for each in answer(ask, *ASK)["relief"]]
     assert any(text.startswith("A bigger card: no card in the list holds") for text in texts)
-
-
-def test_what_cannot_be_traced_has_its_reason_and_no_figures(ask: Ask, tracer: FakeTracer):
-    tracer.refused["lora"] = "shapes depend on the data"
-    row = by_name(answer(ask, *ASK))["lora"]
-    assert row["predicted"] is None
-    assert row["obstacles"] == {"trace": "shapes depend on the data"}
-    assert "not predicted: shapes" in " ".join(ask(*ASK)[1].split())
-    tracer.refused = dict.fromkeys(discover(), "no shapes")
-    found = answer(ask, *ASK)
-    assert found["recommendation"] is None
-    assert {each["predicted"] for each in found["candidates"]} == {None}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        (
-            ["--model", "llama-3.1-8", "--gpu", "t4"],
-            "there is no model and no folder 'llama-3.1-8'; did you mean",
-        ),
-        (["--model", "./nowhere", "--gpu", "t4"], "there is no folder ./nowhere"),
-        (["--model", "gpt2", "--gpu", "rtx-9999"], "there is no 'rtx-9999'"),
-        (
-            ["--model", "gpt2", "--gpu", "t4", "--seq", "1025"],
-            "--seq must be at most 1,024, the positions that gpt2",
-        ),
-        (["--model", "gpt2", "--gpu", "t4", "--task", "clasification"], "did you mean 'classification'?"),
-        (["--model", "gpt2", "--gpu", "t4", "--method", "lorra"], "did you mean 'lora'?"),
-        (["--model", "gpt2", "--gpu", "t4", "--method", "dpo"], "add --objective dpo"),
-        (["--model", "gpt2", "--gpu", "t4", "--task", "gsm8k", "--objective", "dpo"], "task=gsm8k has none"),
-        (["--model", "gpt2", "--gpu", "t4", "--batch", "3"], "--batch times --gpus must divide the 16 examples"),
-        (["--model", "gpt2", "--gpu", "t4", "--gpus", "3"], "--gpus must divide the 16 examples"),
-        (["--model", "gpt2", "--gpu", "t4", "--mean-tokens", "9999"], "--mean-tokens must be at most --seq"),
-        (["--model", "gpt2", "--gpu", "t4", "no/such/folder"], "there is no file or folder no/such/folder"),
-    ],
-)
-def test_wrong_input_is_one_line_and_exit_code_2(ask: Ask, arguments: list[str], complaint: str):
-    code, out, err = ask(*arguments)
-    assert (code, out) == (2, "")
-    assert err.startswith("tunebench advise: ")
-    assert complaint in err
-    assert "Traceback" not in err
-
-
-@pytest.mark.parametrize("wrong", [["--gpus", "0"], ["--hours", "-1"], ["--max-checkpoint", "12 apples"], ["--gpu"]])
-def test_wrong_values_of_options_are_refused(ask: Ask, wrong: list[str]):
-    with pytest.raises(SystemExit) as caught:
-        ask("--model", "gpt2", *wrong)
-    assert caught.value.code == 2
-
-
-def test_a_hub_model_without_a_network_is_a_clear_error(ask: Ask, monkeypatch: pytest.MonkeyPatch):
-    def offline(*_: object, **__: object) -> str:
-        raise LocalEntryNotFoundError("no connection")
-
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", offline)
-    code, out, err = ask("--model", "nobody/nothing", "--gpu", "t4")
-    assert (code, out) == (2, "")
-    assert "config.json cannot be had from the Hugging Face Hub: no connection" in err
-
-
-def test_no_gpu_here_and_none_named(ask: Ask, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("bench.advise.cards.here", lambda device="cuda": None)
-    code, _, err = ask("--model", "gpt2")
-    assert code == 2
-    assert "--gpu must be given: this machine has no NVIDIA GPU" in err
-
-
-def test_a_folder_with_a_configuration_is_a_model(ask: Ask, tmp_path: Path):
-    folder = tmp_path / "mine"
-    folder.mkdir()
-    (folder / "config.json").write_text('{"model_type": "gpt2", "n_positions": 256}')
-    found = answer(ask, "--model", "./mine", "--gpu", "t4", "--seq", "256")
-    assert "model=hub model.path=mine model.name=mine" in found["recommendation"]["command"]
-    assert "at most 256" in ask("--model", "./mine", "--gpu", "t4", "--seq", "257")[2]
-
-
-def test_the_terminal_says_where_every_figure_is_from(ask: Ask):
-    out = " ".join(ask(*ASK, "--hours", "8")[1].split())
-    for words in (
-        "Memory and file: traced.",
-        "Time: roofline of the trace",
-        "Quality, prior: ",
-        "What would change it",
-    ):
-        assert words in out
-    assert "[traced]" in out
-    assert "tunebench run model=llama-3.1-8b" in out
-
-
-@pytest.mark.parametrize(("text", "bytes_"), [("100MB", 10**8), ("1.5GiB", 3 * 2**29), ("7", 7), ("2 kib", 2048)])
-def test_sizes(text: str, bytes_: int):
-    assert read_size(text) == bytes_

@@ -15,12 +15,13 @@ from bench.advise.baselines import Facts
 from bench.advise.card import DEFAULTS
 from bench.advise.errors import Fit, Summary
 from bench.advise.fitting import Measured, fit
-from bench.advise.memory import GIB, Verdict
+from bench.advise.memory import Verdict
 from bench.advise.points import OURS, Compared, Point, compare, facts_of
 from bench.advise.questions import PEFT_LOOP, question_of
 from bench.advise.refit import without_own
 from bench.advise.speed import estimate
 from bench.advise.trace import NotTraceable, Question, Trace, Workload
+from bench.advise.units import GIB
 from bench.advise.validate import main
 from bench.config import Run, to_dict
 from bench.imports.peft_method_comparison import read
@@ -214,7 +215,7 @@ def test_what_fits_by_hand() -> None:
     assert promised.wrong == 1
     around = errors.fit([point(100, 100)], cards=False)
     assert around == Fit({"fits": 3, "tight": 0, "does not fit": 0}, {"fits": 0, "tight": 0, "does not fit": 3})
-    assert errors.verdict(point(1, 100, 5), 102) is Verdict.TIGHT
+    assert point(1, 100, 5).ours.verdict(102) is Verdict.TIGHT
 
 
 @pytest.fixture
@@ -271,6 +272,19 @@ def test_without_results_the_command_says_so(
     monkeypatch.chdir(tmp_path)
     assert main([]) == 2
     assert "there are no results here" in capsys.readouterr().err
+    assert main([str(tmp_path)]) == 2
+    err = f"tunebench advise --validate: no records in {tmp_path}; `tunebench sweep` makes some\n"
+    assert capsys.readouterr() == ("", err)
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "record.json").write_text("{")
+    assert main([str(tmp_path)]) == 2
+    assert f"no record in {tmp_path} can be used" in capsys.readouterr().err
+
+
+def test_records_without_predictions_are_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    silent = make_record()
+    silent.prediction = None
+    store.write(silent, tmp_path / "one")
     assert main([str(tmp_path)]) == 0
     assert "no run has both a prediction and a measurement" in capsys.readouterr().out
 

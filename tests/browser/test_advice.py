@@ -22,7 +22,7 @@ def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("TUNEBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("TUNEBENCH_DATA", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "tracer", lambda: FakeTracer())
+    monkeypatch.setattr(cli, "answers", FakeTracer())
     assert cli.main([*ASK, "--gpu", "rtx-4090"]) == 0
     record = make_record("lora")
     write(record, run_folder(tmp_path / "results", "cpu-test-2", record.run_id))

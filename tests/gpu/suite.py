@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.advise.memory import GIB, Estimate, Memory, Verdict, estimate
+from bench.advise import questions
+from bench.advise.memory import Estimate, Memory, Verdict, estimate
 from bench.advise.trace import NotTraceable, Question, Trace, Workload
+from bench.advise.units import GIB
 from bench.config import from_dict
 from bench.launch import launch
 from bench.launch.view import View
@@ -23,7 +25,6 @@ REFERENCE = ROOT / "results" / "reference"
 CAPS = (12, 16, 24, 40, 48, 80)  # GiB
 DISTURBS = 0.2  # cores that other processes kept busy
 LABELLED = 0.5  # of a row of the tasks `fixed`
-ELSEWHERE = ("hardware", "launch", "results", "tracker")  # parts of a run that a step does not depend on
 
 Tracer = Callable[[Sequence[Question]], list[Trace | NotTraceable]]
 
@@ -62,12 +63,12 @@ def make_missing(experiment: str, hours: float, *overrides: str) -> None:
 
 def question(record: Record) -> Question:
     """What the tracer is asked of a run on a task `fixed`, whose rows all have the same length."""
-    config = {key: value for key, value in record.config.items() if key not in ELSEWHERE}
-    length, train = config["task"]["max_length"], config["train"]
+    length, train = record.config["task"]["max_length"], record.config["train"]
     rows = train["batch_size"] // train["gradient_accumulation"]
     assert record.environment is not None
+    assert record.training is not None
     workload = Workload(rows, mean_tokens=length, longest_tokens=length, labelled=LABELLED, padded=False)
-    return Question(config, workload, record.environment.device)
+    return questions.question(record.config, workload, record.environment.device, record.training.precision)
 
 
 def compare(records: Iterable[Record], tracer: Tracer) -> list[Compared]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.advise.memory import GIB
+from bench.advise.units import GIB
 from bench.records.schema import Status
 from tests.gpu.suite import CAPS, Compared, again, fitting, refused
 

@@ -8,7 +8,7 @@ import statistics
 
 import pytest
 
-from bench.advise.memory import estimate
+from bench.advise.memory import CONTEXT_SPREAD, estimate
 from bench.config import from_dict
 from bench.records.schema import Record, Status
 from tests.gpu.suite import Compared, errors, mape, share_above, share_outside
@@ -17,7 +17,6 @@ pytestmark = [pytest.mark.gpu, pytest.mark.timeout(7200)]
 
 ALLOCATED_MAPE, RESERVED_MAPE = 0.02, 0.05
 OUTSIDE = 0.05  # share of values that may be outside of their interval
-CONTEXT_SPREAD = 0.25  # as `bench.advise.memory.estimate` has it
 
 
 def test_every_run_ended_as_it_may(records: list[Record]):

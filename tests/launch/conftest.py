@@ -11,6 +11,7 @@ from bench.launch import launch
 from bench.launch.view import View
 from bench.method import get
 from bench.records.schema import Record
+from tests.launch.faults import HERE, Faults
 
 
 class Recorder(View):
@@ -53,6 +54,12 @@ def go(view: Recorder, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Re
         return launch(runs, view, worker=f"fake_workers:{worker}", preload="fake_workers", grace=grace)
 
     return start
+
+
+@pytest.fixture
+def faults(tiny_llama, tmp_path, view, monkeypatch) -> Faults:
+    monkeypatch.syspath_prepend(HERE)
+    return Faults(tiny_llama, tmp_path / "results", view)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -6,91 +6,16 @@ launches the same sweep again without it. tests/README.md lists faults, statuses
 
 import os
 import re
-import signal
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
-from bench.config import Budget, Launch, Measure, Model, Run, Task, Train
 from bench.launch import launch, running
 from bench.launch.sweep import folder_of
-from bench.method import get
 from bench.records import store
 from bench.records.schema import Record, Status
 from bench.report.cli import main as table
-
-HERE = Path(__file__).parent
-FINAL = {Status.OK, Status.OOM, Status.DIVERGED}
-
-
-class Faults:
-    """A sweep of LoRA and prompt tuning in which something goes wrong."""
-
-    def __init__(self, tiny: str, results: Path, view) -> None:
-        self.tiny, self.results, self.view = tiny, results, view
-
-    def run(self, method: str, steps: int = 4, train: dict | None = None, forgetting: bool = False, **settings) -> Run:
-        return Run(
-            get(method)(),
-            model=Model(name="tiny", path=self.tiny),
-            task=Task(
-                name="sums", source="arithmetic", kind="generation", train_examples=16, validation_examples=3,
-                test_examples=2, max_length=64, max_new_tokens=2,
-            ),
-            budget=Budget(name="few", steps=steps),
-            train=Train(**({"batch_size": 4, "precision": "float32"} | (train or {}))),
-            measure=Measure(warmup_steps=1, general_tokens=512, forgetting=forgetting),
-            launch=Launch(predict=False, **settings),
-            results=str(self.results),
-        )  # fmt: skip
-
-    def plan(self, *words: str) -> None:
-        """What shall go wrong from now on; nothing without words."""
-        folder = folder_of(self.run("lora")).parent
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "fault.txt").write_text(" ".join(words))
-
-    def launch(self, worker: str, **settings) -> dict[str, Record]:
-        runs = [self.run("lora", **settings), self.run("prompt", **settings)]
-        found = launch(runs, self.view, worker=f"fault_workers:{worker}", preload="bench.launch.preload", grace=2.0)
-        return {record.method: record for record in found}
-
-    def meet(self, worker: str, *words: str, **settings) -> Record:
-        """Launch with a fault in LoRA's run, see that the other runs are done, and return LoRA's record."""
-        self.plan(*words)
-        found = self.launch(worker, **settings)
-        assert {found["base"].status, found["prompt"].status} == {Status.OK}
-        assert found["lora"] == store.read(folder_of(self.run("lora")) / store.RECORD)
-        self.one_record_each()
-        return found["lora"]
-
-    def make_good(self, worker: str = "untouched", **settings) -> None:
-        """Launch again without the fault: what is final stays, the rest is done."""
-        before = {path: path.stat().st_mtime_ns for path in self.results.rglob(store.RECORD)}
-        kept = {path for path in before if store.read(path).status in FINAL}
-        self.plan()
-        found = self.launch(worker, **settings)
-        assert {record.status for record in found.values()} <= FINAL
-        assert {path for path in before if path.stat().st_mtime_ns == before[path]} == kept
-        self.one_record_each()
-
-    def one_record_each(self) -> None:
-        records, damaged = store.load([self.results])
-        assert damaged == []
-        assert sorted(record.method for record in records) == ["base", "lora", "prompt"]
-
-
-@pytest.fixture
-def faults(tiny_llama, tmp_path, view, monkeypatch) -> Faults:
-    monkeypatch.syspath_prepend(HERE)
-    return Faults(tiny_llama, tmp_path / "results", view)
-
 
 PHASES = ("load", "adapt", "train", "evaluate", "save")
 
@@ -243,19 +168,6 @@ def test_the_results_are_removed_in_mid_sweep(faults):
     faults.make_good(forgetting=True)
 
 
-def test_the_fork_server_is_killed(faults):
-    def kill_once() -> None:
-        faults.view.react = lambda: None
-        (server,) = [p for p in psutil.Process().children() if "forkserver" in " ".join(p.cmdline())]
-        server.kill()
-
-    faults.view.react = kill_once
-    found = faults.launch("untouched")
-    assert found["base"].status is Status.CRASHED
-    assert {found["lora"].status, found["prompt"].status} == {Status.OK}
-    faults.make_good()
-
-
 @pytest.mark.parametrize("phase", ["load", "train", "save"])
 def test_a_child_that_cannot_write(faults, phase):
     """ENOSPC for every file of the run; a disk that is really full is tested in test_disk.py."""
@@ -296,133 +208,3 @@ def test_the_clock_is_set_back(faults):
     assert all(phase.seconds > 0 for phase in record.phases)
     faults.make_good()
     assert table([str(faults.results), "--format", "csv"]) == 0
-
-
-PARENT = """
-import sys
-sys.path[:0] = [{root!r}, {here!r}]
-from pathlib import Path
-from bench.launch.view import View
-from test_faults import Faults
-if __name__ == "__main__":
-    faults = Faults({tiny!r}, Path({results!r}), View(sys.stderr))
-    faults.launch({worker!r})
-"""
-
-
-@pytest.fixture
-def parent(faults, tmp_path):
-    """Starts a launcher as a process of its own."""
-    started: list[subprocess.Popen] = []
-
-    def start(worker: str) -> subprocess.Popen:
-        code = PARENT.format(
-            root=str(HERE.parents[1]), here=str(HERE), tiny=faults.tiny, results=str(faults.results), worker=worker
-        )
-        script = tmp_path / "parent.py"
-        script.write_text(code)
-        started.append(
-            subprocess.Popen([sys.executable, str(script)], stderr=subprocess.PIPE, text=True, start_new_session=True)
-        )
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-def _wait(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "this takes too long"
-        time.sleep(0.05)
-
-
-@pytest.mark.parametrize("deed", ["hang", "stop"])
-def test_sigkill_of_the_parent_takes_the_child_along_and_the_next_launch_goes_on(faults, parent, deed):
-    faults.plan("train", deed, "lora")
-    process = parent("in_phase")
-    path = folder_of(faults.run("lora")).parent / "stopped.pid"
-    _wait(lambda: path.exists() and path.read_text())
-    child = int(path.read_text())
-    process.send_signal(signal.SIGKILL)
-    _wait(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE, 5.0)
-    path.unlink()
-    faults.plan()
-    found = faults.launch("untouched")
-    assert {record.status for record in found.values()} == {Status.OK}
-    assert found["lora"].history == ["ended with its launcher"]
-    faults.one_record_each()
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_a_stopping_signal_lets_the_run_write_its_record(faults, parent, number):
-    faults.plan("train", "hang", "lora")
-    process = parent("in_phase")
-    path = folder_of(faults.run("lora")).parent / "stopped.pid"
-    _wait(lambda: path.exists() and path.read_text())
-    os.killpg(process.pid, number)  # as a terminal that closes, a scheduler or `timeout` does
-    _, said = process.communicate(timeout=90)  # the worker hangs, so the whole grace is waited for
-    assert "stopping after the step at work" in said
-    assert "Traceback" not in said
-    record = store.read(folder_of(faults.run("lora")) / store.RECORD)
-    assert (record.status, record.failed_phase) == (Status.INTERRUPTED, "train")
-    assert record.reason == f"stopped by {'Ctrl-C' if number == signal.SIGINT else number.name}"
-    faults.make_good()
-
-
-def test_a_run_that_is_interrupted_goes_on_from_its_checkpoint(faults, view):
-    """To the same losses as one that was not; without `train.save_every` it starts anew."""
-    steps = {"steps": 30, "train": {"save_every": 4}}
-    faults.launch("slow_steps", **steps)
-    whole = store.read_lines(folder_of(faults.run("lora", **steps)) / store.STEPS)
-    faults.results = faults.results.parent / "interrupted"
-
-    def press(event_step: int = 5) -> None:
-        if view.events[-1]["event"] == "step" and view.events[-1]["step"] >= event_step:
-            view.event = type(view).event.__get__(view)
-            os.kill(os.getpid(), signal.SIGINT)
-
-    plain = view.event
-
-    def event(each) -> None:
-        plain(each)
-        press()
-
-    view.event = event
-    found = faults.launch("slow_steps", **steps)
-    assert found["lora"].status is Status.INTERRUPTED
-    assert "prompt" not in found
-    reached = len(store.read_lines(folder_of(faults.run("lora", **steps)) / store.STEPS))
-    assert 5 <= reached < 30
-    view.interrupted = False
-    found = faults.launch("slow_steps", **steps)
-    assert found["lora"].status is Status.OK
-    assert found["lora"].training.resumed_at == reached
-    assert found["lora"].history == ["interrupted in train: stopped by Ctrl-C"]
-    lines = store.read_lines(folder_of(faults.run("lora", **steps)) / store.STEPS)
-    assert [line["loss"] for line in lines] == [line["loss"] for line in whole]
-    assert not (folder_of(faults.run("lora", **steps)) / store.CHECKPOINTS).exists()
-
-
-def test_the_watch_does_not_need_events_to_end(go, make_run):
-    """The parent sleeps while nothing happens, and takes next to no time of its own."""
-    before = time.process_time()
-    (record,) = go([make_run(timeout=5.0)], "hangs_politely")
-    assert record.status is Status.TIMEOUT
-    assert time.process_time() - before < 0.25  # seconds, in five
-
-
-def test_signals_are_left_as_they_were(go, make_run):
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
-    go([make_run()], "ok")
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
-
-
-def test_a_launch_outside_the_main_thread_works(go, make_run):
-    found = []
-    thread = threading.Thread(target=lambda: found.extend(go([make_run()], "ok")))
-    thread.start()
-    thread.join(60)
-    assert [record.status for record in found] == [Status.OK]

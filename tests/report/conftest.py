@@ -1,5 +1,8 @@
 """Records to make tables of, each like one that a run would leave."""
 
+import csv
+import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ from bench.records.schema import (
     Training,
 )
 from bench.records.store import append_line, run_folder, write
+from bench.report.cli import main
 
 MIB = 2**20
 Make = Callable[..., Record]
@@ -139,3 +143,35 @@ def store(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return keep
+
+
+@pytest.fixture
+def results(make: Make, store: Callable[..., Path], tmp_path: Path) -> Path:
+    """A folder with a base, two seeds of LoRA, and full fine-tuning with another rank in its settings."""
+    for record in (make("base"), make(seed=0), make(seed=1), make("sft", method__rank=4)):
+        store(record)
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def two_machines(make: Make, store: Callable[..., Path], where: Callable[..., Environment], tmp_path: Path) -> Path:
+    """The same runs on two machines."""
+    for hardware, loss in (("cpu-a", 0.5), ("cpu-b", 0.4)):
+        for record in (make("base"), make(loss=loss), make("sft", loss=loss + 0.1)):
+            record.environment = where(hardware=hardware)
+            store(record)
+    return tmp_path / "runs"
+
+
+def rows(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, str]]:
+    """What `tunebench table` writes as CSV."""
+    assert main([*arguments, "--format", "csv"]) == 0
+    return list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+
+
+def edit(folder: Path, **config: object) -> None:
+    """Change parts of the configuration in a record's file."""
+    path = folder / "record.json"
+    data = json.loads(path.read_text())
+    data["config"] |= config
+    path.write_text(json.dumps(data))

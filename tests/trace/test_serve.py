@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from bench.advise import tracer
-from bench.advise.trace import NotTraceable, Question, Trace, Workload
+from bench.advise.trace import NotTraceable, Question, Trace, TracingFailed, Workload
 from bench.config import Model, Run
 from bench.config.run import to_dict
 from bench.method import get
@@ -83,7 +83,8 @@ def test_a_trace_that_takes_too_long_ends(monkeypatch: pytest.MonkeyPatch) -> No
     assert child is not None
     tracer.keep(child)
     [answer] = tracer.traces([question("lora")])
-    assert str(answer) == "it could not be traced within 0.01 s"
+    assert isinstance(answer, TracingFailed)
+    assert str(answer) == "tracing failed: it could not be traced within 0.01 s"
     assert child.poll() == -9
 
 
