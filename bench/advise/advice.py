@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bench.advise.candidates import candidates, errors, overrides
 from bench.advise.memory import Estimate
 from bench.advise.outlook import Figures, Outlook, Tracer, predict, time_evidence
-from bench.advise.quality import qualities
+from bench.advise.quality import qualities, unheard_of
 from bench.advise.reasons import changes, reasons
 from bench.advise.recommend import Answer, Choice, recommend
 from bench.advise.relief import Longest, Relief, longest, relief
@@ -34,6 +34,7 @@ class Advice:
         command: that starts the best one; empty where there is none.
         longest: figures of the best one with the longest rows that fit, where that was asked.
         assumptions: what nobody said and the figures rest on.
+        left_out: titles of methods that were not looked at, since nothing is known of how well they learn.
     """
 
     request: Request
@@ -45,6 +46,7 @@ class Advice:
     command: str = ""
     longest: Longest | None = None
     assumptions: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
 
 def advise(
@@ -69,6 +71,8 @@ def advise(
         ValueError: a method is asked for that there is not, or the runs could not be carried out at all.
     """
     found = candidates(request)
+    unknown = [] if request.methods or request.every else unheard_of(found, records)
+    found = [each for each in found if each.title not in unknown] or found
     wrong = errors(found, request)
     if wrong:
         raise ValueError("\n".join(wrong))
@@ -76,7 +80,8 @@ def advise(
     _check_model(outlooks)
     parameters = min((each.figures.trace.total_parameters for each in outlooks if each.figures), default=0)
     answer = recommend(outlooks, qualities(found, request, parameters, records), request)
-    advice = Advice(request, card, answer, assumptions=_assumptions(request, card))
+    left_out = [title for title in unknown if title not in {each.title for each in found}]
+    advice = Advice(request, card, answer, assumptions=_assumptions(request, card), left_out=left_out)
     best = answer.best
     if best is None:
         return replace(advice, relief=relief(answer, request, card, tracer, cards))
@@ -152,6 +157,7 @@ def as_json(advice: Advice) -> dict[str, Any]:
             "evidence": "calibrated" if card.calibrated else "data sheet",
         },
         "assumptions": advice.assumptions,
+        "left_out": advice.left_out,
         "candidates": [_candidate(each, request, each is best) for each in advice.answer.choices],
         "recommendation": None
         if best is None

@@ -70,7 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--max-checkpoint", type=_size, default=0, metavar="SIZE", help="of what is saved, such as 100MB or 2GiB")
     add("--must-merge", action="store_true", help="the result has to be one model, without an adapter beside it")
     add("--must-share", action="store_true", help="several results have to work over one copy of the base")
-    add("--method", nargs="+", action="extend", default=[], metavar="NAME", help="only these (default: all)")
+    add("--method", nargs="+", action="extend", default=[], metavar="NAME", help="only these")
+    every = "look at the methods of whose quality nothing is known, too, which are not recommended and take longer"
+    add("--all", action="store_true", dest="every", help=every)
     add("--longest", action="store_true", help="also find the longest rows that fit, which takes longer")
     add("--json", action="store_true", help="the answer for machines")
     past = "compare predictions with what was measured instead; its own help: tunebench advise --validate --help"
@@ -121,6 +123,7 @@ def _request(options: argparse.Namespace) -> Request:
         must_merge=options.must_merge,
         must_share=options.must_share,
         methods=tuple(options.method),
+        every=options.every,
     )
 
 

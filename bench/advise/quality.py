@@ -66,6 +66,14 @@ def qualities(
     return {title: measured.get(title, UNKNOWN) if measured else _prior(each) for title, each in methods.items()}
 
 
+def unheard_of(candidates: Sequence[Candidate], found: dict[Path, Record]) -> list[str]:
+    """Titles of the methods that are neither published nor measured in any setting, which cannot be recommended."""
+    called = _published()["called"]
+    measured = {called.get(record.method, record.method) for record in found.values()}
+    titles = dict.fromkeys(each.title for each in candidates if each.title not in measured and _prior(each) == UNKNOWN)
+    return list(titles)
+
+
 def _prior(candidate: Candidate) -> Quality:
     """The published rank of a method; of an objective on an adapter, that of the adapter."""
     published = _published()

@@ -46,7 +46,8 @@ class Request:
         checkpoint_bytes: that the trained weights may take on disk; 0: any.
         must_merge: the result has to be one model of the base's architecture, without an adapter beside it.
         must_share: several of the results have to work over one copy of the base.
-        methods: titles of those that are in question; empty: all of the objective.
+        methods: titles of those that are in question; empty: all of the objective that something is known of.
+        every: whether those of whose quality nothing is known are in question too.
     """
 
     model: Named
@@ -64,6 +65,7 @@ class Request:
     must_merge: bool = False
     must_share: bool = False
     methods: tuple[str, ...] = field(default=())
+    every: bool = False
 
     @property
     def seq(self) -> int:

@@ -154,6 +154,9 @@ def _legend(advice: "Advice") -> list[str]:
         known = [each.quality for each in advice.answer.choices if each.quality.evidence == evidence]
         wheres = dict.fromkeys(quality.where for quality in known if quality.where)
         said += [f"Quality, {evidence}: {where}." for where in wheres]
+    if advice.left_out:
+        names = ", ".join(advice.left_out)
+        said.append(f"Not looked at, as nothing is known of how well they learn (--all does it): {names}.")
     limits = {"hours": hours(advice.request.hours), "checkpoint": size(advice.request.checkpoint_bytes)}
     given = [f"at most {limits['hours']}"] if advice.request.hours else []
     given += [f"a checkpoint of at most {limits['checkpoint']}"] if advice.request.checkpoint_bytes else []

@@ -6,7 +6,8 @@ from unittest.mock import Mock
 import pytest
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RemoteEntryNotFoundError, RepositoryNotFoundError
 
-from tests.advise.conftest import Ask, FakeTracer, answer
+from bench.advise import quality
+from tests.advise.conftest import ASK, Ask, FakeTracer, answer
 
 
 @pytest.mark.parametrize(
@@ -125,3 +126,16 @@ def test_a_configuration_that_says_nothing_is_refused_before_anything_is_traced(
     code, out, err = ask("--model", "./mine", "--gpu", "t4")
     assert (code, out, tracer.asked) == (2, "", [])
     assert err.startswith(f"tunebench advise: {complaint}")
+
+
+def test_methods_of_which_nothing_is_known_are_looked_at_when_asked_for(ask: Ask, monkeypatch: pytest.MonkeyPatch):
+    published = {"ranks": [["full"], ["qlora"]], "because": ["so"], "source": "somewhere", "called": {}}
+    monkeypatch.setattr(quality, "_published", lambda: published)
+    usual = answer(ask, *ASK)
+    assert {each["method"] for each in usual["candidates"]} == {"full", "qlora"}
+    assert {"lora", "prefix", "prompt", "ptuning"} <= set(usual["left_out"])
+    assert "(--all does it): " in " ".join(ask(*ASK)[1].split())
+    every = answer(ask, *ASK, "--all")
+    assert {"full", "qlora", "lora", "prefix"} <= {each["method"] for each in every["candidates"]}
+    assert every["left_out"] == []
+    assert {each["method"] for each in answer(ask, *ASK, "--method", "lora")["candidates"]} == {"lora"}

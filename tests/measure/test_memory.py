@@ -1,4 +1,8 @@
-"""The memory meter against allocations of known size."""
+"""The memory meter against allocations of known size.
+
+In a process whose heap is in many pieces a reading takes longer, and the meter, which keeps to its share of the time,
+reads less often: these tests belong before those that leave such a heap, as they are in the order of the suite.
+"""
 
 import subprocess
 import sys
