@@ -24,6 +24,8 @@ from bench.method import Context, Method
 from bench.models import checkpoint
 from bench.models.load import info, load
 from bench.models.tiny import TEXT, tiny_model
+from bench.objective import of
+from bench.train.losses import Pairs, preference_loss
 
 __all__ = ["CLAUSES", "Case", "Clause", "check", "tiny_model"]
 
@@ -105,9 +107,10 @@ class Case:
     def _loss(self, model: nn.Module, batch: dict[str, Tensor], reference: Tensor, rows: list[int]) -> Tensor:
         picked = rows + [row + 4 for row in rows]
         sums = log_probabilities(model, {key: value[picked] for key, value in batch.items()})
-        if self.method.objective == "dpo":
-            gain_right, gain_wrong = (sums - reference[picked]).chunk(2)
-            return -F.logsigmoid(getattr(self.method, "beta", 0.1) * (gain_right - gain_wrong)).mean()
+        if of(self.method).preferences:
+            # at no distance from the base: a divergence would need answers to other prompts
+            pairs = Pairs(sums, batch["answers"][picked].sum(1), reference[picked], mismatched=sums.new_zeros(1))
+            return preference_loss(self.method, pairs)
         return -sums[: len(rows)].sum() / batch["answers"][rows].sum()
 
     @cached_property
