@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from bench.config import Model, Run, from_dict, to_dict
 from bench.method import Context, Method
@@ -108,8 +107,8 @@ class Case:
         picked = rows + [row + 4 for row in rows]
         sums = log_probabilities(model, {key: value[picked] for key, value in batch.items()})
         if of(self.method).preferences:
-            # at no distance from the base: a divergence would need answers to other prompts
-            pairs = Pairs(sums, batch["answers"][picked].sum(1), reference[picked], mismatched=sums.new_zeros(1))
+            # no divergence from the base, which would be asked about answers to other prompts
+            pairs = Pairs(sums, batch["answers"][picked].sum(1), reference[picked], divergence=sums.new_zeros(()))
             return preference_loss(self.method, pairs)
         return -sums[: len(rows)].sum() / batch["answers"][rows].sum()
 
