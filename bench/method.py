@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from bench.objective import OBJECTIVES
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
@@ -72,7 +74,7 @@ class Method:
     another method (a field named `adapter`).
     """
 
-    # "sft": cross-entropy on the completion; "dpo": direct preference optimisation, with a field `beta`
+    # what it learns from, a name of `bench.objective`; "sft": cross-entropy on the completion
     objective: ClassVar[str] = "sft"
 
     name: str = ""  # a subclass sets it: `method=<name>`
@@ -176,8 +178,11 @@ def register(cls: M) -> M:
         raise PluginError(f"{where}: a method must derive from bench.method.Method")
     if "__dataclass_fields__" not in cls.__dict__:
         raise PluginError(f"{where}: put @dataclass below @register, or its fields are not hyper-parameters")
-    if cls.objective == "dpo" and "beta" not in cls.__dataclass_fields__:
-        raise PluginError(f"{where}: a method of the objective dpo needs a field `beta`")
+    if cls.objective not in OBJECTIVES:
+        raise PluginError(f"{where}: there is no objective {cls.objective!r}{did_you_mean(cls.objective, OBJECTIVES)}")
+    lacking = [name for name in OBJECTIVES[cls.objective].settings if name not in cls.__dataclass_fields__]
+    if lacking:
+        raise PluginError(f"{where}: a method of the objective {cls.objective} needs a field `{lacking[0]}`")
     name = cls.name
     if name == BASE or not name.replace("-", "").isalnum() or name != name.lower():
         raise PluginError(f"{where}: {name!r} cannot name a method; use lower-case letters, digits and '-'")
