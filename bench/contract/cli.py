@@ -12,8 +12,8 @@ from bench.app import UserError
 from bench.config import Model
 from bench.method import Method, PluginError, did_you_mean
 
-DESCRIPTION = """Run the contract that every method must keep, and print its clauses: kept, unsupported with the method's
-reason, or broken with what was expected, what was seen and where to look. It takes seconds, on tiny random models."""
+DESCRIPTION = """Run the contract that every method must keep, and print its clauses: kept, unsupported with a reason,
+or broken with what was expected, what was seen and where to look. It takes seconds, on tiny random models."""
 EXAMPLES = """examples:
   tunebench check method=mine
   tunebench check method=mine method.rank=4 --family llama

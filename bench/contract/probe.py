@@ -104,7 +104,7 @@ def layers(case: Case) -> set[str]:
 
 
 def _kind(place: str, modules: Mapping[str, nn.Module]) -> str:
-    """The kind of the innermost module of the base on the way to a parameter; empty where there is none that says it."""
+    """The kind of the innermost module of the base on the way to a parameter; empty where that is none of them."""
     parts = place.split(".")
     inner = next(
         (modules[".".join(parts[:n])] for n in range(len(parts) - 1, 0, -1) if ".".join(parts[:n]) in modules), None

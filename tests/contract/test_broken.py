@@ -304,7 +304,7 @@ def test_a_method_may_say_that_it_does_not_go_with_checkpointing(case_of):
 
 def test_a_training_that_fails_is_tried_once(case_of):
     case = case_of(Raises)
-    first, second = contract.loss_falls(case), clauses.reload_same(case)
+    first, second = contract.loss_falls(case), contract.reload_same(case)
     assert case._trained is case._trained
     assert first.broken == second.broken
 
