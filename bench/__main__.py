@@ -20,7 +20,7 @@ tunebench compares ways of fine-tuning a language model under one train and eval
   tunebench reproduce RUN             do a run again from its record, and say whether it gives the same
   tunebench advise --model M --gpu CARD               which method for this model, card and data, and will it fit
   tunebench import SOURCE DIR         what others published, as records that say so
-  tunebench methods | models | tasks | hardware       what there is;  methods --capabilities, models --matrix: and what it can do
+  tunebench methods | models | tasks | hardware       what there is;  methods --capabilities;  models --matrix
   tunebench calibrate                 measure the device at hand, for the advisor's predictions of time
   tunebench data inspect|clean|convert FILE           look at data, clean it, write it in another format
   tunebench new-method NAME           write a method of your own, with its test and a page about it
@@ -45,7 +45,7 @@ COMMANDS = {
     "reproduce": "bench.reproduce",
     "data": "bench.clean.cli",
     "calibrate": "bench.advise.calibrate",
-    "check": "bench.contract.cli",
+    "check": "bench.check",
     "new-method": "bench.scaffold",
 }
 LISTED = ("methods", "models", "tasks", "hardware")

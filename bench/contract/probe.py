@@ -19,12 +19,12 @@ from bench.contract.outcome import Outcome
 from bench.contract.trained import checkpointing
 from bench.contract.used import merging
 from bench.method import Method, Quantization
+from bench.models.families import TRIED
 from bench.models.kinds import heads
 from bench.models.matrix import family_info
 from bench.models.tiny import tiny_model
 from bench.objective import of
 
-TRIED = ("llama", "gpt2", "bert", "t5")  # whose tiny members a method is tried on
 BITS = (4, 8)
 
 

@@ -8,7 +8,8 @@ import pytest
 from bench import capabilities, contract
 from bench.contract import Case, Outcome
 from bench.contract.named import every, named
-from bench.contract.probe import TRIED, probe, refused
+from bench.contract.probe import probe, refused
+from bench.models.families import TRIED
 
 QUICK = ("full", "lora", "prefix", "prompt")  # on all families by default; the others on one, the rest are slow tests
 FIRST = TRIED[0]

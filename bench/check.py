@@ -56,8 +56,7 @@ def _wanted(overrides: Sequence[str], families: str | None) -> tuple[Method, Seq
         ValueError: with what is wrong, a line each.
     """
     from bench.app.plan import composed
-    from bench.contract.probe import TRIED
-    from bench.models.families import FAMILIES
+    from bench.models.families import FAMILIES, TRIED
 
     if not any(word.startswith("method=") for word in overrides):
         raise ValueError("tunebench check: say which method: method=NAME; `tunebench methods` lists them")
