@@ -1,0 +1,107 @@
+"""Clauses about what a method says of itself: its settings, and how they are reached from the command line."""
+
+import json
+from dataclasses import asdict, fields
+from typing import Any
+
+from bench.app import UserError
+from bench.app.plan import composed
+from bench.config import Run, from_dict, to_dict
+from bench.contract.case import Case
+from bench.contract.outcome import clause
+from bench.method import Method, discover
+
+PLAIN = (int, float, str, list, Method)  # what a setting may be; bool is an int
+UNKNOWN = "no_such_key"
+
+
+@clause("errors")
+def settings(case: Case) -> str | None:
+    """Registered under its name; defaults are valid, bad values are named by their key; survives JSON."""
+    method = case.method
+    if discover().get(method.name) is not type(method):
+        return f"expected the class to be registered as {method.name!r}, saw {discover().get(method.name)}"
+    if method.errors():
+        return f"expected settings without errors, saw: {'; '.join(method.errors())}"
+    if not method.summary():
+        return "expected a docstring whose first line says what the method does, saw none"
+    bad = [f.name for f in fields(method) if not isinstance(getattr(method, f.name), PLAIN)]
+    if bad:
+        return f"expected settings of type int, float, str, bool, list or Method, saw another in {bad[0]}"
+    run = Run(method)
+    again = from_dict(json.loads(json.dumps(to_dict(run))))
+    if again != run:
+        return f"expected the same configuration after a round trip through JSON, saw {again.method} for {method}"
+    method.learning_rate, good = -1.0, method.learning_rate
+    found = method.errors()
+    method.learning_rate = good
+    if not any(error.startswith("method.learning_rate ") for error in found):
+        return f"expected errors() to name method.learning_rate when it is -1, saw {found}; does it call super()?"
+    return None
+
+
+@clause("__init__")
+def overrides(case: Case) -> str | None:
+    """Every field is a key of the command line: another value of it arrives."""
+    wanted = others(case.method)
+    chosen = _chosen(case.method)
+    seen = _flat(asdict(composed([*chosen, *(f"{key}={_written(value)}" for key, value in wanted.items())]).method))
+    for key, value in wanted.items():
+        if seen.get(key) != value:
+            return f"expected {key}={_written(value)} to set it to {value!r}, saw {seen.get(key)!r}"
+    return None
+
+
+@clause("__init__")
+def unknown_keys(case: Case) -> str | None:
+    """A key that the method does not have is refused by its name, with and without Hydra's plus sign."""
+    for sign in ("", "+", "++"):
+        word = f"{sign}method.{UNKNOWN}=1"
+        try:
+            composed([*_chosen(case.method), word])
+        except UserError as error:
+            if f"method.{UNKNOWN}" not in str(error):
+                return f"expected {word} to be refused by its name, saw: {error}"
+            continue
+        return f"expected {word} to be refused, saw it accepted"
+    return None
+
+
+def others(method: Method, prefix: str = "method.") -> dict[str, Any]:
+    """Another value for every setting of a method and its adapter, by key."""
+    found: dict[str, Any] = {}
+    for field in fields(method):
+        value = getattr(method, field.name)
+        if isinstance(value, Method):
+            found |= others(value, f"{prefix}{field.name}.")
+        elif field.name != "name":
+            found[prefix + field.name] = _other(value)
+    return found
+
+
+def _other(value: Any) -> Any:
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + (1 if isinstance(value, int) else 0.5)
+    if isinstance(value, str):
+        return f"{value}x"
+    return [*value, *value[:1]] if value else ["x"]
+
+
+def _written(value: Any) -> str:
+    """As one writes it on the command line."""
+    return json.dumps(value) if isinstance(value, bool | list | str) else repr(value)
+
+
+def _chosen(method: Method) -> list[str]:
+    """The overrides that choose the method and its adapter."""
+    adapters = [f.name for f in fields(method) if isinstance(getattr(method, f.name), Method)]
+    return [f"method={method.name}", *(f"method/{name}={getattr(method, name).name}" for name in adapters)]
+
+
+def _flat(values: dict[str, Any], prefix: str = "method.") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return found
