@@ -9,13 +9,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
 from transformers import set_seed
 
 import bench
+from bench import objective
 from bench.config import Run, to_dict
 from bench.data import tasks
 from bench.data.example import Example, TaskData
@@ -119,8 +120,7 @@ def _carry_out(run: Run, folder: Path, record: Record, send: Send, attempt: Atte
         (folder / store.EXAMPLES).unlink(missing_ok=True)
     data = tasks.load(run.task, run.data)
     record.data = data.facts()
-    objective = "" if run.method is None else run.method.objective
-    reason = too_long(run, info, data.kind) or tasks.unsuited(data, info.kind, objective)
+    reason = too_long(run, info, data.kind) or tasks.unsuited(data, info.kind, objective.of(run.method).name)
     if reason is not None:
         raise Unsupported(reason)
 
@@ -197,7 +197,7 @@ class Job:
         with self.phase("adapt"):
             examples = tuple(f"{e.prompt}{e.completion}" for e in data.train[:8])
             steps = total_steps(run.budget, loop.lengths(rows), run.train.batch_size)
-            context = Context(info, tokenizer, data.instruction, examples, cast("Sequence[Any]", rows), steps)
+            context = Context(info, tokenizer, data.instruction, examples, loop.supervised(rows), steps)
             model = method.adapt(model, context)
             if self.kind == "classifier":
                 train_heads(model)

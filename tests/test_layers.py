@@ -21,12 +21,13 @@ HEAVY = {"accelerate", "bitsandbytes", "datasets", "numpy", "peft", "tokenizers"
 
 # What each part may import of this project and of others, inside functions or outside; None: any library but Hydra.
 # A part may always import itself and `bench` (the version).
-_BASIS = {"bench.records", "bench.config", "bench.method", "bench.paths"}
+_BASIS = {"bench.records", "bench.config", "bench.method", "bench.objective", "bench.paths"}
 LAYERS: dict[str, tuple[set[str], set[str] | None]] = {
     "bench.records": (set(), {"platformdirs"}),
     "bench.paths": (set(), set()),
-    "bench.method": ({"methods"}, set()),
-    "bench.config": ({"bench.method"}, set()),
+    "bench.objective": (set(), set()),
+    "bench.method": ({"methods", "bench.objective"}, set()),
+    "bench.config": ({"bench.method", "bench.objective"}, set()),
     "bench.imports": ({"bench.records"}, set()),
     "bench.advise": (
         _BASIS | {"bench.launch", "bench.measure", "bench.models", "bench.report"},
@@ -204,7 +205,10 @@ def test_what_only_answers_loads_no_deep_learning_library(arguments: str, exit_c
 # They may stand in the core, but may be compared only with what carries that other meaning.
 OTHER_MEANING = {
     "sft": {"objective"},
-    "dpo": {"objective"},
+    "dpo": set(),
+    "kto": set(),
+    "orpo": set(),
+    "cpo": set(),
     "full": {"loss"},
     "prompt": set(),
     "prefix": set(),

@@ -87,7 +87,7 @@ class Case:
 
     def context(self, tokenizer: Any, rows: Any = (), steps: int | None = None) -> Context:
         """What a run would give `adapt` beside the model."""
-        return Context(self.info, tokenizer, TEXT[0], TEXT[1:])
+        return Context(self.info, tokenizer, TEXT[0], TEXT[1:], rows, steps)
 
     @property
     def examples(self) -> list[Example]:

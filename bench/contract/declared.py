@@ -5,7 +5,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from bench.app import UserError
-from bench.app.plan import composed
+from bench.app.plan import composed, register, register_method
 from bench.config import Run, from_dict, to_dict
 from bench.contract.case import Case
 from bench.contract.outcome import clause
@@ -43,6 +43,8 @@ def settings(case: Case) -> str | None:
 @clause("__init__")
 def overrides(case: Case) -> str | None:
     """Every field is a key of the command line: another value of it arrives."""
+    register()
+    register_method(case.method.name)  # it may have come after the others
     wanted = others(case.method)
     chosen = _chosen(case.method)
     seen = _flat(asdict(composed([*chosen, *(f"{key}={_written(value)}" for key, value in wanted.items())]).method))
