@@ -17,9 +17,8 @@ from bench.contract.used import generation, merging, reload_same, traceable
 from bench.method import Method
 from bench.models.tiny import tiny_model
 
-__all__ = ["CLAUSES", "FAMILIES", "Case", "Clause", "Outcome", "Unsupported", "check", "clause", "tiny_model"]
+__all__ = ["CLAUSES", "DECLARED", "Case", "Clause", "Outcome", "Unsupported", "check", "clause", "tiny_model"]
 
-FAMILIES = ("llama", "gpt2", "bert", "t5")  # whose tiny members a method is tried on
 DECLARED = (settings, overrides, unknown_keys)  # say nothing of a model
 CLAUSES: tuple[Clause, ...] = (
     *DECLARED,
