@@ -21,7 +21,7 @@ def attach(model: Any, config: Any, context: Context) -> Any:
     """
     from peft import get_peft_model
 
-    from bench.models.kinds import heads, read_prompt_once
+    from bench.models.kinds import heads, settle_adapter
 
     config.task_type = TASK_TYPES[context.info.kind]
     if context.info.kind == "classifier":
@@ -30,7 +30,7 @@ def attach(model: Any, config: Any, context: Context) -> Any:
     for parameter in adapted.parameters():  # peft leaves some adapters, such as copies of norms, in the base's dtype
         if parameter.requires_grad and parameter.is_floating_point():
             parameter.data = parameter.data.float()
-    read_prompt_once(adapted)
+    settle_adapter(adapted)
     return adapted
 
 

@@ -91,6 +91,14 @@ def settle(model: PreTrainedModel, kind: str) -> None:
         head.register_forward_hook(at_last_token)
 
 
+def settle_adapter(adapted: PeftModel) -> None:
+    """Make an adapter of peft's work as the only one of a model that is trained on one task."""
+    for encoder in getattr(adapted, "prompt_encoder", {}).values():
+        if hasattr(encoder, "num_tasks"):  # it would have to be told with every input
+            encoder.register_forward_pre_hook(lambda _, inputs: (inputs[0], torch.zeros_like(inputs[0][:, 0])))
+    read_prompt_once(adapted)
+
+
 def read_prompt_once(adapted: PeftModel) -> None:
     """Let a recurrent model with a soft prompt read it once in a generation.
 
