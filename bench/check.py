@@ -92,8 +92,7 @@ def check(method: Method, models: Sequence[str] | Model) -> int:
             print(f"  unsupported: {str(error).partition(': ')[2]}")
             counts["unsupported"] += 1
             continue
-        for clause in clauses:
-            outcome = clause(case)
+        for outcome in contract.outcomes(case, clauses):
             counts[outcome.word] += 1
             print(f"  {outcome}", flush=True)
         clauses = contract.CLAUSES[len(contract.DECLARED) :]  # which say nothing of a model

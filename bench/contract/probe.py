@@ -1,9 +1,10 @@
-"""Try what a method can do; `python -m bench.contract.probe` does so for all and writes `methods/capabilities.json`."""
+"""Try what methods can do; `python -m bench.contract.probe [NAME ...]` writes `methods/capabilities.json`."""
 
+import gc
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from peft import PeftModel
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from bench.capabilities import Capabilities, path, write
+from bench.capabilities import Capabilities, known, path, write
 from bench.contract.case import FEW, Case
 from bench.contract.named import every, named
 from bench.contract.outcome import Outcome
@@ -118,21 +119,28 @@ def _kind(place: str, modules: Mapping[str, nn.Module]) -> str:
     return next((kind for word, kind in kinds.items() if word in words), "")
 
 
-def main() -> int:
-    """Probe every method and named variant, and write the file."""
+def main(names: Sequence[str]) -> int:
+    """Probe these methods and named variants, or all, and write what is found into the file.
+
+    Raises:
+        ValueError: there is no method of such a name.
+    """
     warnings.filterwarnings("ignore")
+    gc.collect()
+    gc.freeze()  # every training collects garbage, for which the libraries' own objects need not be looked through
+    there = every()
+    found = {name: each for name, each in known().items() if name in there}
     with tempfile.TemporaryDirectory() as folder:
         places = {family: tiny_model(Path(folder) / family, family) for family in TRIED}
-        found = {}
-        for name in every():
+        for name in names or there:
             method = named(name)
             family = next(family for family in TRIED if family not in refused(method))
             found[name] = probe(Case(method, places[family]))
-            print(name, *found[name].cells(), sep=" | ", file=sys.stderr)
-    write(found)
+            print(name, *found[name].cells(), sep=" | ", file=sys.stderr, flush=True)
+            write(found)
     print(f"wrote {path()}")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

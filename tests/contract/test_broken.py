@@ -269,7 +269,6 @@ def case_of(tiny_llama: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
         group.pop("good.yaml", None)
 
 
-
 @pytest.mark.parametrize(("method", "clause", "words"), CASES, ids=[f"{m.__name__}-{c}" for m, c, _ in CASES])
 def test_a_broken_method_is_told_what_is_wrong_and_where(method, clause, words, case_of):
     outcome = getattr(contract, clause)(case_of(method))
