@@ -134,7 +134,10 @@ def main(names: Sequence[str]) -> int:
         places = {family: tiny_model(Path(folder) / family, family) for family in TRIED}
         for name in names or there:
             method = named(name)
-            family = next(family for family in TRIED if family not in refused(method))
+            family = next((family for family in TRIED if family not in refused(method)), None)
+            if family is None:
+                print(f"{name} stays as it is: {refused(method)[TRIED[0]]}", file=sys.stderr)
+                continue
             found[name] = probe(Case(method, places[family]))
             print(name, *found[name].cells(), sep=" | ", file=sys.stderr, flush=True)
             write(found)
