@@ -66,7 +66,7 @@ def trace(question: Question, pretend: bool = True) -> Trace:
 
     def record(layers: int) -> tuple[Recorder, Marks]:
         with recording(question.device, precision, pretend) as recorder:
-            job = _Job(run, method, question.workload, recorder, precision, pretend)
+            job = _Job(run, method, question.workload, recorder, precision)
             marks = job.build(question.device, layers)
             job.train(marks)
             return recorder, marks
@@ -119,7 +119,6 @@ class _Job:
     workload: Workload
     recorder: Recorder
     precision: str
-    pretend: bool  # on tensors without content
 
     def build(self, device: str, layers: int) -> Marks:
         """The adapted model, of so many layers, and which tensors are the base's and which the adapter's."""
@@ -144,7 +143,7 @@ class _Job:
         marks.weights()
         rows = loop.supervised([self._row(workload.mean_tokens, i) for i in range(workload.rows)])
         steps = None if run.budget.seconds else run.budget.steps or STEPS
-        self.model = method.adapt(model, Context(info, self.tokenizer, *TEXT, rows, steps, not self.pretend))
+        self.model = method.adapt(model, Context(info, self.tokenizer, *TEXT, rows, steps, False))
         if self.kind == "classifier":
             kinds.train_heads(self.model)
         gc.collect()
