@@ -16,6 +16,7 @@ from torch import nn
 from transformers import set_seed
 
 import bench
+from bench import objective
 from bench.config import Run, to_dict
 from bench.data import tasks
 from bench.data.example import Example, TaskData
@@ -23,16 +24,17 @@ from bench.data.prepare import general_text, prepare
 from bench.evaluate.forgetting import general_loss
 from bench.evaluate.scores import decoding, evaluate
 from bench.forecast import be_ready, forecast
-from bench.limits import too_few_for_general_text, too_long, unsharded
+from bench.limits import too_few_for_general_text, too_long, undeclared, unsharded
 from bench.measure.environment import environment
 from bench.measure.memory import MemoryMeter, limit_memory
-from bench.method import Context, Method, ModelInfo
+from bench.method import Context, Method, ModelInfo, PluginError, place
 from bench.models import checkpoint, load
-from bench.models.kinds import train_heads
+from bench.models.kinds import pretrained, train_heads
 from bench.records import store
 from bench.records.attempt import Attempt
 from bench.records.schema import Evaluation, Record, Scores, Status
 from bench.train import loop, ranks, tracking
+from bench.train.budget import total_steps
 from bench.train.meter import Diverged, Send
 from bench.train.precision import compute_precision
 
@@ -120,8 +122,7 @@ def _carry_out(run: Run, folder: Path, record: Record, send: Send, attempt: Atte
         (folder / store.EXAMPLES).unlink(missing_ok=True)
     data = tasks.load(run.task, run.data)
     record.data = data.facts()
-    objective = "" if run.method is None else run.method.objective
-    reason = too_long(run, info, data.kind) or tasks.unsuited(data, info.kind, objective)
+    reason = too_long(run, info, data.kind) or tasks.unsuited(data, info.kind, objective.of(run.method).name)
     if reason is not None:
         raise Unsupported(reason)
 
@@ -197,7 +198,12 @@ class Job:
         set_seed(run.seed)
         with self.phase("adapt"):
             examples = tuple(f"{e.prompt}{e.completion}" for e in data.train[:8])
-            model = method.adapt(model, Context(info, tokenizer, data.instruction, examples))
+            steps = total_steps(run.budget, loop.lengths(rows), run.train.batch_size)
+            context = Context(info, tokenizer, data.instruction, examples, loop.supervised(rows), steps)
+            base = pretrained(model, self.kind)
+            model = method.adapt(model, context)
+            if lie := undeclared(method, base, model):
+                raise PluginError(f"{place(type(method))}: {lie}")
             if self.kind == "classifier":
                 train_heads(model)
             self.record.parameters = load.parameters(model)

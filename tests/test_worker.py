@@ -15,12 +15,16 @@ from bench.config import Budget, Launch, Measure, Model, Run, Task, Train, to_di
 from bench.data import tasks
 from bench.limits import too_few_for_general_text, too_long
 from bench.method import Context, Method, ModelInfo
+from bench.objective import of
 from bench.records import store
 from bench.records.schema import Record, Status
 from bench.worker import work
+from methods.cpo import Cpo
 from methods.dpo import Dpo
 from methods.full import Full
+from methods.kto import Kto
 from methods.lora import Lora
+from methods.orpo import Orpo
 from methods.prefix import Prefix
 from methods.qlora import Qlora
 
@@ -118,12 +122,31 @@ def test_a_run_beside_its_base_run_is_recorded_whole(make_run):
     assert {(e["split"], e["of"]) for e in events if e["event"] == "evaluate"} == {("validation", 6), ("test", 5)}
 
 
-@pytest.mark.parametrize("method", [Dpo(), Dpo(adapter=Full()), Qlora()], ids=lambda m: m.title())
+def test_a_method_is_told_of_the_data_and_of_the_steps(make_run, monkeypatch):
+    seen: list[Context] = []
+    adapt = Lora.adapt
+    monkeypatch.setattr(
+        Lora, "adapt", lambda self, model, context: (seen.append(context), adapt(self, model, context))[1]
+    )
+    for budget in (Budget(epochs=1), Budget(seconds=0.1)):
+        carry_out(replace(make_run(Lora(), measure=Measure(forgetting=False)), budget=budget))
+    epoch, clock = seen
+    assert (epoch.steps, clock.steps, epoch.contents) == (6, None, True)
+    assert len(epoch.rows) == 24
+    assert len(epoch.examples) == 8
+    row = epoch.rows[0]
+    assert epoch.tokenizer.decode(row["input_ids"], skip_special_tokens=True) == epoch.examples[0]
+    assert len(row["labels"]) == len(row["input_ids"])
+
+
+@pytest.mark.parametrize(
+    "method", [Dpo(), Dpo(adapter=Full()), Kto(adapter=Full()), Orpo(), Cpo(), Qlora()], ids=lambda m: m.title()
+)
 def test_every_objective_and_storage_ends_well(method: Method, make_run):
     record, _ = carry_out(make_run(method, measure=Measure(forgetting=False)))
     assert (record.status, record.reason) == (Status.OK, None)
     names = [phase.name for phase in record.phases]
-    reference = ["reference"] if method.objective == "dpo" else []
+    reference = ["reference"] if of(method).reference else []
     assert names == ["load", *reference, "adapt", "train", "evaluate", "save"]
     assert record.evaluation.general_loss is None
     assert record.evaluation.forgetting is None

@@ -18,9 +18,10 @@ from bench.advise.sizes import facts, sizes, whole
 from bench.advise.trace import Question
 from bench.config.run import from_dict
 from bench.method import Method
+from bench.objective import of
 
 FITTED = Path(__file__).parent / "closed_form.json"
-PACKED = 0.516  # bytes of a 4-bit weight with its scales, which are quantised too
+PACKED = {4: 0.516, 8: 1.0}  # bytes of a weight of so many bits with its scales, those of 4 quantised too
 STATES = 16  # bytes of a trained weight with its gradient and two moments, in float32
 UNGATED = ("gpt2", "gpt_neo", "gpt_neox", "gptj", "bloom", "falcon", "opt", "phi", "bert", "roberta")
 
@@ -69,7 +70,7 @@ def terms(question: Question) -> Terms | None:
     hidden, layers, vocabulary = shape["hidden"], shape["layers"], shape["vocabulary"]
     linear, embedded, inner = weights(facts(question.run["model"]), hidden, layers, vocabulary)
     workload = question.workload
-    tokens = workload.rows * workload.longest_tokens * (2 if method.objective == "dpo" else 1)
+    tokens = workload.rows * workload.longest_tokens * of(method).sequences
     loss = question.run["train"].get("loss")
     labels = tokens * (1.0 if loss == "full" else workload.labelled)
     again = bool(question.run["train"].get("gradient_checkpointing", False))
@@ -89,7 +90,8 @@ def terms(question: Question) -> Terms | None:
 def _stored(method: Method, linear: float, embedded: float) -> float:
     if method.trains_base_weights():
         return STATES * (linear + embedded)
-    return (PACKED if method.quantization() else 2) * linear + 2 * embedded
+    quantization = method.quantization()
+    return (PACKED[quantization.bits] if quantization else 2) * linear + 2 * embedded
 
 
 def weights(known: dict[str, Any], hidden: int, layers: int, vocabulary: int) -> tuple[float, float, float]:

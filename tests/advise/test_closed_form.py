@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bench.advise.allocator import CUBLAS_WORKSPACE
-from bench.advise.closed_form import FITTED, PACKED, STATES, closed_form, terms, weights
+from bench.advise.closed_form import FITTED, PACKED[4], STATES, closed_form, terms, weights
 from bench.advise.predict import prediction
 from bench.advise.questions import question
 from bench.advise.sizes import architecture
@@ -41,7 +41,7 @@ def test_the_weights_of_a_published_model_are_counted() -> None:
     ("method", "kind", "stored"),
     [
         ("lora", "kept", 2 * (LINEAR + EMBEDDED)),
-        ("qlora", "kept", PACKED * LINEAR + 2 * EMBEDDED),
+        ("qlora", "kept", PACKED[4] * LINEAR + 2 * EMBEDDED),
         ("full", "kept", STATES * (LINEAR + EMBEDDED)),
     ],
 )
