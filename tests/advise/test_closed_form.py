@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bench.advise.allocator import CUBLAS_WORKSPACE
-from bench.advise.closed_form import FITTED, PACKED[4], STATES, closed_form, terms, weights
+from bench.advise.closed_form import FITTED, PACKED, STATES, closed_form, terms, weights
 from bench.advise.predict import prediction
 from bench.advise.questions import question
 from bench.advise.sizes import architecture
