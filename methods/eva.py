@@ -45,6 +45,7 @@ class Eva(Lora):
                 gather_distributed_inputs=False,
                 show_progress_bar=False,
             )
+            _peft.in_float32(adapted)
         return adapted
 
     def supports(self, model: ModelInfo) -> str | None:
