@@ -24,12 +24,12 @@ from bench.data.prepare import general_text, prepare
 from bench.evaluate.forgetting import general_loss
 from bench.evaluate.scores import decoding, evaluate
 from bench.forecast import forecast
-from bench.limits import too_few_for_general_text, too_long, unsharded
+from bench.limits import too_few_for_general_text, too_long, undeclared, unsharded
 from bench.measure.environment import environment
 from bench.measure.memory import MemoryMeter, limit_memory
-from bench.method import Context, Method, ModelInfo
+from bench.method import Context, Method, ModelInfo, PluginError, place
 from bench.models import checkpoint, load
-from bench.models.kinds import train_heads
+from bench.models.kinds import pretrained, train_heads
 from bench.records import store
 from bench.records.attempt import Attempt
 from bench.records.schema import Evaluation, Record, Scores, Status
@@ -198,7 +198,10 @@ class Job:
             examples = tuple(f"{e.prompt}{e.completion}" for e in data.train[:8])
             steps = total_steps(run.budget, loop.lengths(rows), run.train.batch_size)
             context = Context(info, tokenizer, data.instruction, examples, loop.supervised(rows), steps)
+            base = pretrained(model, self.kind)
             model = method.adapt(model, context)
+            if lie := undeclared(method, base, model):
+                raise PluginError(f"{place(type(method))}: {lie}")
             if self.kind == "classifier":
                 train_heads(model)
             self.record.parameters = load.parameters(model)

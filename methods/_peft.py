@@ -21,14 +21,14 @@ def attach(model: Any, config: Any, context: Context) -> Any:
     """
     from peft import get_peft_model
 
-    from bench.models.kinds import heads, read_prompt_once
+    from bench.models.kinds import heads, settle_adapter
 
     config.task_type = TASK_TYPES[context.info.kind]
     if context.info.kind == "classifier":
         config.modules_to_save = heads(model)
     adapted = get_peft_model(model, config)
     in_float32(adapted)
-    read_prompt_once(adapted)
+    settle_adapter(adapted)
     return adapted
 
 

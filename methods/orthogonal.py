@@ -45,7 +45,7 @@ class Boft(LinearAdapter):
     name: str = "boft"
     learning_rate: float = 1e-2
     block_size: int = 4  # must divide the inputs of all layers
-    factors: int = 1  # of the butterfly; 1 is OFT with Cayley's transform computed exactly
+    factors: int = 2  # of the butterfly; 1 is OFT with Cayley's transform computed exactly
 
     def config(self, model: Any) -> Any:
         """On all linear layers."""

@@ -1,11 +1,14 @@
 """SHiRA and Super-Tuning: train single entries of the weights."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bench.method import register
+from bench.method import Context, register
 from methods import _peft
 from methods._linear import LinearAdapter
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @register
@@ -25,7 +28,22 @@ class Shira(LinearAdapter):
         """On all linear layers."""
         from peft import ShiraConfig
 
-        return ShiraConfig(target_modules="all-linear", r=self.rank)
+        return ShiraConfig(target_modules="all-linear", r=self.rank, random_seed=_peft.seed())
+
+    def adapt(self, model: "nn.Module", context: Context) -> "nn.Module":
+        """On all linear layers. A trace has as many places in every layer as were drawn, wherever they are."""
+        import torch
+
+        config = self.config(model)
+        if context.contents:
+            return _peft.attach(model, config, context)
+        config.mask_fn = None
+        adapted = _peft.attach(model, config, context)
+        for layer in adapted.modules():
+            if hasattr(layer, "shira_indices"):
+                count = len(layer.shira_weight["default"])
+                layer.shira_indices["default"] = torch.zeros(2, count, dtype=torch.int, device=layer.weight.device)
+        return adapted
 
     def errors(self) -> list[str]:
         """The rank."""

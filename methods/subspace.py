@@ -1,4 +1,4 @@
-"""OSF, DEFT and FRoD: train within a subspace that a decomposition of the weights gives."""
+"""OSF and DEFT: train within a subspace that a decomposition of the weights gives."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -63,35 +63,3 @@ class Deft(LinearAdapter):
         """Rank and projection."""
         found = super().errors() + _peft.at_least_one(rank=self.rank)
         return found + _peft.one_of("projection", self.projection, ("relu", "qr"))
-
-
-@register
-@dataclass
-class Frod(LinearAdapter):
-    """FRoD: train scales and a sparse rotation of every weight in a basis that all layers share.
-
-    "FRoD: Full-Rank Efficient Fine-Tuning with Rotational Degrees for Fast Convergence", AAAI 2026,
-    doi:10.1609/aaai.v40i31.39813.
-    """
-
-    name: str = "frod"
-    learning_rate: float = 1e-2
-    density: float = 0.01  # share of the rotation's entries that train
-    takes_conv1d: ClassVar[bool] = True
-
-    def config(self, model: Any) -> Any:
-        """On all linear layers; layers in the same place share a basis, which is saved with the rest."""
-        from peft import FrodConfig
-
-        return FrodConfig(
-            target_modules="all-linear",
-            sparse_rate=self.density,
-            projection_prng_key=_peft.seed(),
-            progressbar=False,
-            fan_in_fan_out=_peft.has_conv1d(model),
-        )
-
-    def errors(self) -> list[str]:
-        """The share."""
-        found = super().errors()
-        return found if 0 <= self.density <= 1 else [*found, f"method.density must be from 0 to 1, got {self.density:g}"]

@@ -2,11 +2,14 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from bench.method import register
+from bench.method import Context, register
 from methods import _peft
 from methods._linear import LinearAdapter, sizes
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass
@@ -74,6 +77,16 @@ class WaveFt(_Spectrum):
             random_loc_seed=_peft.seed(),
             fan_in_fan_out=_peft.has_conv1d(model),
         )
+
+    def adapt(self, model: "nn.Module", context: Context) -> "nn.Module":
+        """On all linear layers. A trace has the places that peft looks at as zeros, not as numbers that it cannot know."""
+        import torch
+
+        adapted = super().adapt(model, context)
+        for layer in adapted.modules() if not context.contents else ():
+            if hasattr(layer, "waveft_indices"):
+                layer.waveft_indices["default"] = torch.zeros(2, self.coefficients, dtype=torch.int64)
+        return adapted
 
 
 @register

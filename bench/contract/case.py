@@ -2,21 +2,25 @@
 
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
+from datasets import disable_progress_bars
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from transformers import set_seed
 
-from bench.config import Budget, Measure, Model, Run, Train
+from bench.advise.trace import Question, Trace, Workload
+from bench.config import Budget, Measure, Model, Run, Train, to_dict
 from bench.contract import fresh
 from bench.data.example import Example
-from bench.method import Context, Method, ModelInfo, Quantization
+from bench.method import Context, Method, ModelInfo, Quantization, _registry
 from bench.models import checkpoint, kinds
 from bench.models.load import info, load
 from bench.models.logits import decoder_inputs
@@ -67,6 +71,7 @@ class Case:
         Raises:
             ValueError: the method does not support it.
         """
+        disable_progress_bars()
         self.method = method
         self.model = model if isinstance(model, Model) else Model(name="tiny", path=model, dtype="float32")
         self.info = info(self.model, "cpu")
@@ -78,9 +83,7 @@ class Case:
         """What the method is told of the model where activations are recomputed."""
         return replace(self.info, gradient_checkpointing=True)
 
-    def base(
-        self, dtype: torch.dtype = torch.float32, quantization: Quantization | None = None
-    ) -> tuple[Any, Any]:
+    def base(self, dtype: torch.dtype = torch.float32, quantization: Quantization | None = None) -> tuple[Any, Any]:
         """The base model as the method wants it loaded, or in another quantisation, and its tokenizer."""
         labels = CHOICES if self.info.kind == "classifier" else ()
         return load(self.model, "cpu", quantization or self.method.quantization(), dtype, labels)
@@ -114,7 +117,6 @@ class Case:
 
     def train(self, run: Run, dtype: torch.dtype = torch.float32, quantization: Quantization | None = None) -> Trained:
         """Adapt and train, in the order in which a run does it."""
-        fresh.start()  # it will be asked, and its imports take as long as a training
         kind = self.info.kind
         base, tokenizer = self.base(dtype, quantization)
         rows = loop.rows(run, self.examples, tokenizer, kind, CHOICES)
@@ -137,6 +139,12 @@ class Case:
             loop.train(run, model, tokenizer, rows, run.train.precision, "cpu", place, lambda _: None, kind)
             losses = [float(line["loss"]) for line in read_lines(place / STEPS_FILE)]
         return Trained(model, losses, gradients, before, after, seed)
+
+    @cached_property
+    def traced(self) -> "Future[Trace]":
+        """What the advisor's trace of a training says, made in another process meanwhile."""
+        workload = Workload(rows=ROWS, mean_tokens=12, longest_tokens=16)
+        return fresh.ask(trace, self.method, Question(to_dict(self.run()), workload, "cpu"))
 
     @cached_property
     def _trained(self) -> Trained | Exception:
@@ -190,6 +198,20 @@ class Case:
         with torch.no_grad():
             found = model.eval()(**self.batch).logits.float()
         return found[:, -self.batch["input_ids"].shape[1] :] if self.info.kind == "causal" else found
+
+
+def trace(method: Method, question: Question) -> Trace:
+    """The trace of a training, by a method that need not be registered in this process."""
+    from bench.trace import training
+
+    with patch.dict(_registry, {method.name: type(method)}):
+        return training.trace(question)
+
+
+def logits(method: Method, model: Model, folder: Path) -> Tensor:
+    """Those of a case's batch with a checkpoint."""
+    case = Case(method, model)
+    return case.logits(case.reload(folder))
 
 
 @contextmanager

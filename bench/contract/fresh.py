@@ -1,6 +1,7 @@
-"""Another process, which has seen no training: it reloads checkpoints and says what logits they give.
+"""Another process, which has seen no training: what is computed there depends on nothing that was left in this one.
 
-One child answers all questions of a process, since its imports take longer than an answer.
+One child answers all questions of a process, one after the other, since its imports take longer than an answer. It
+computes beside this process, so that what does not depend on a training is asked before it.
 """
 
 import atexit
@@ -9,52 +10,53 @@ import os
 import pickle
 import subprocess
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
-from bench.config import Model
-from bench.method import Method
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
+T = TypeVar("T")
 _child: "subprocess.Popen[bytes] | None" = None
+_asking = ThreadPoolExecutor(1)  # waits for the child
 
 
-def start() -> "subprocess.Popen[bytes]":
-    """The child, started where there is none; it ends with this process."""
+def ask(function: Callable[..., T], *arguments: Any) -> "Future[T]":
+    """Call a function in the other process.
+
+    Args:
+        function: of a module that the other process can import.
+        arguments: that pickle can copy.
+
+    Returns:
+        What the function will return, or a RuntimeError with what it raised there.
+    """
+    return _asking.submit(_answer, list(sys.path), pickle.dumps((function, arguments)))
+
+
+def _answer(path: list[str], question: bytes) -> Any:
     global _child
     if _child is None or _child.poll() is not None:
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(_path())}
-        pipe = subprocess.PIPE
-        _child = subprocess.Popen([sys.executable, "-m", __name__], stdin=pipe, stdout=pipe, env=environment)
-        atexit.register(_close, _child)
-    return _child
-
-
-def logits(method: Method, model: Model, checkpoint: Path) -> "Tensor":
-    """Those that the other process computes of a case's batch with a checkpoint.
-
-    Raises:
-        RuntimeError: it could not, or has died.
-    """
-    child = start()
-    assert child.stdin is not None
-    assert child.stdout is not None
-    question = pickle.dumps((method, model, checkpoint))
+        _child = _start(path)
+    assert _child.stdin is not None
+    assert _child.stdout is not None
     try:
-        pickle.dump((_path(), question), child.stdin)
-        child.stdin.flush()
-        found, error = pickle.load(child.stdout)
+        pickle.dump((path, question), _child.stdin)
+        _child.stdin.flush()
+        answer, error = pickle.load(_child.stdout)
     except (EOFError, OSError) as lost:
-        raise RuntimeError(f"the other process ended with exit code {child.wait()}") from lost
+        raise RuntimeError(f"the other process ended with exit code {_child.wait()}") from lost
     if error:
         raise RuntimeError(error)
-    return found
+    return answer
 
 
-def _path() -> list[str]:
-    return [entry or os.getcwd() for entry in sys.path]
+def _start(path: list[str]) -> "subprocess.Popen[bytes]":
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in path)}
+    pipe = subprocess.PIPE
+    child = subprocess.Popen(
+        [sys.executable, "-c", f"from {__name__} import main; main()"], stdin=pipe, stdout=pipe, env=environment
+    )
+    atexit.register(_close, child)
+    return child
 
 
 def _close(child: "subprocess.Popen[bytes]") -> None:
@@ -66,23 +68,22 @@ def _close(child: "subprocess.Popen[bytes]") -> None:
 
 def main() -> None:
     """Answer until the input ends. Whatever the libraries print goes to standard error."""
+    import gc
+    import warnings
+
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    from bench.contract.case import Case
-
+    warnings.filterwarnings("ignore")
+    gc.collect()
+    gc.freeze()  # the libraries' own objects, or every training would look through them
     with contextlib.suppress(EOFError, KeyboardInterrupt):
         while True:
             path, question = pickle.load(sys.stdin.buffer)
             sys.path[:] = path
             try:
-                method, model, checkpoint = pickle.loads(question)
-                case = Case(method, model)
-                answer = case.logits(case.reload(checkpoint)), ""
+                function, arguments = pickle.loads(question)
+                answer = function(*arguments), ""
             except Exception as error:  # the outermost frame: whatever goes wrong is the answer
                 answer = None, f"{type(error).__name__}: {error}"
             pickle.dump(answer, answers)
             answers.flush()
-
-
-if __name__ == "__main__":
-    main()

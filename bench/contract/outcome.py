@@ -50,7 +50,7 @@ def clause(hook: str) -> Callable[[Check], Clause]:
     """Make a function that returns None, or what was expected and seen, a clause.
 
     Args:
-        hook: the part of a method that decides it, where one looks when it is broken.
+        hook: the function of a method that decides it, where one looks when it is broken; empty: the class.
     """
 
     def made(check: Check) -> Clause:
@@ -62,7 +62,9 @@ def clause(hook: str) -> Callable[[Check], Clause]:
             except Unsupported as reason:
                 return Outcome(name, unsupported=str(reason))
             except Exception as error:  # a clause is the outermost frame of a method's code, whatever that raises
-                return Outcome(name, broken=f"expected no error, saw {_first_line(error)}; look at {_raised(error, case)}")
+                return Outcome(
+                    name, broken=f"expected no error, saw {_first_line(error)}; look at {_raised(error, case)}"
+                )
             return Outcome(name, broken and f"{broken}; look at {look_at(case.method, hook)}")
 
         return run

@@ -5,14 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.advise.trace import NotTraceable, Question, Workload
-from bench.config import to_dict
 from bench.contract import fresh
-from bench.contract.case import Case
+from bench.contract.case import Case, logits
 from bench.contract.outcome import Unsupported, clause
 from bench.contract.trained import EXACT, distance
 from bench.models.load import parameters
-from bench.trace.training import trace
 
 NEW_TOKENS = 8
 MERGED = 1e-4  # of the logits' size: the largest difference that merging may make
@@ -24,9 +21,11 @@ def reload_same(case: Case) -> str | None:
     files = list(case.saved.glob("*.safetensors"))
     if not sum(file.stat().st_size for file in files):
         return f"expected a checkpoint with weights, saw {[file.name for file in files]}"
-    there = fresh.logits(case.method, case.model, case.saved)
+    there = fresh.ask(logits, case.method, case.model, case.saved).result()
     off = distance(case.logits(case.trained.model), there)
-    return None if off <= EXACT else f"expected the same logits after saving and reloading, saw them differ by {off:.2g}"
+    return (
+        None if off <= EXACT else f"expected the same logits after saving and reloading, saw them differ by {off:.2g}"
+    )
 
 
 @clause("mergeable")
@@ -105,14 +104,11 @@ def _one_by_one(case: Case, model: Any, start: Tensor) -> list[int]:
 @clause("adapt")
 def traceable(case: Case) -> str | None:
     """The advisor can trace it: adapted and trained on tensors without content, it has as many parameters."""
-    workload = Workload(rows=2, mean_tokens=12, longest_tokens=16)
     try:
-        found = trace(Question(to_dict(case.run()), workload, "cpu"))
-    except NotTraceable as error:
-        return f"expected a trace, saw: {error}"
+        found = case.traced.result()
+    except RuntimeError as error:
+        return f"expected a trace, saw {error}"
     expected = parameters(case.trained.model).trainable
     if found.trainable_parameters == expected:
         return None
     return f"expected a trace with {expected} trainable parameters, as in earnest, saw {found.trainable_parameters}"
-
-
