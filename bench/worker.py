@@ -113,7 +113,7 @@ def _carry_out(run: Run, folder: Path, record: Record, send: Send, attempt: Atte
         record.environment.device_memory_bytes = limit_memory(run.hardware.memory_gib, device)
     info = load.info(run.model, device, run.train.gradient_checkpointing)
     reason = too_long(run, info, run.task.kind) or (run.method.supports(info) if run.method is not None else None)
-    reason = reason or too_few_for_general_text(run, info) or (unsharded(run, device) if ranks.sharded() else None)
+    reason = reason or stored_otherwise(run, info) or too_few_for_general_text(run, info) or (unsharded(run, device) if ranks.sharded() else None)
     if reason is not None:
         raise Unsupported(reason)
     if ranks.rank() == 0:
