@@ -46,7 +46,9 @@ def stored_otherwise(run: Run, info: ModelInfo) -> str | None:
     if not info.quantised or run.method is None:
         return None
     if run.method.trains_base_weights():
-        return f"the weights of {info.name} are quantised already ({info.quantised}), and method={run.title()} trains them"
+        return (
+            f"the weights of {info.name} are quantised already ({info.quantised}), and method={run.title()} trains them"
+        )
     if run.method.quantization() is not None:
         stored = f"the weights of {info.name} are quantised already ({info.quantised})"
         return f"{stored}, and method={run.title()} would quantise them; use the method on weights as they are"

@@ -16,7 +16,7 @@ UNKNOWN = 1000  # steps, of a schedule that nothing follows
 @register
 @dataclass
 class AdaLora(LinearAdapter):
-    """AdaLoRA: updates P E Q whose singular values E are pruned during training, the least important of all layers first.
+    """AdaLoRA: updates P E Q whose singular values E are pruned while it trains, the least important of all first.
 
     Zhang, Chen, Bukharin, Karampatziakis, He, Cheng, Chen, Zhao: "AdaLoRA: Adaptive Budget Allocation for
     Parameter-Efficient Fine-Tuning", 2023, arXiv:2303.10512. The schedule needs a budget in steps, tokens or epochs.

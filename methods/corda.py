@@ -72,7 +72,7 @@ class Corda(DataOffset):
 @register
 @dataclass
 class LoraGA(DataOffset):
-    """LoRA-GA: LoRA that starts from the singular vectors of every weight's gradient, and so learns as full fine-tuning.
+    """LoRA-GA: LoRA that starts from the singular vectors of every weight's gradient, to learn as full fine-tuning does.
 
     Wang, Yu, Li: "LoRA-GA: Low-Rank Adaptation with Gradient Approximation", 2024, arXiv:2407.05000. The base keeps
     its weights and the start is subtracted beside them, which is the same; what is saved is a plain LoRA of twice the

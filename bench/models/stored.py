@@ -38,10 +38,10 @@ def check(model: Model, config: Any, again: bool) -> None:
     if not stored:
         return
     if again:
-        raise ValueError(f"model.path: the weights of {model.path} are quantised already ({stored}), and cannot be again")
+        raise ValueError(
+            f"model.path: the weights of {model.path} are quantised already ({stored}), and cannot be again"
+        )
     modules, packages = LIBRARIES.get(stored, ((), ""))
     if any(find_spec(module) is None for module in modules):
-        raise ValueError(
-            f"model.path: the weights of {model.path} are quantised ({stored}) and need a library that is not installed: "
-            f"pip install {packages}"
-        )
+        lacking = f"need a library that is not installed: pip install {packages}"
+        raise ValueError(f"model.path: the weights of {model.path} are quantised ({stored}) and {lacking}")

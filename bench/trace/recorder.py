@@ -158,14 +158,10 @@ class Recorder(TorchDispatchMode):
         if any(isinstance(tensor, FakeTensor) for tensor in given):
             if func is aten._local_scalar_dense.default:
                 return _scalar(given[0].dtype)
-<<<<<<< HEAD
-            if func is aten.isinf.default:  # nothing overflows
-=======
             if func is aten.sparse_mask.default:  # torch takes a fake mask for an empty one
                 places = given[-2]
                 return torch.sparse_coo_tensor(places, args[0].new_empty(places.shape[1]), args[0].shape)
-            if func is aten.eq.Scalar and math.isinf(args[1]):  # whether something has overflowed: nothing has
->>>>>>> a595eba98ff49f3e981a60a6f70d45fcaeafbf75
+            if func is aten.isinf.default:  # nothing overflows
                 with unset_fake_temporarily():
                     return torch.zeros(args[0].shape, dtype=torch.bool)
             if func in INDEXED:

@@ -55,7 +55,9 @@ def test_methods_that_would_store_it_otherwise_are_told_before_it_is_loaded(four
     assert again == f"{words}qlora would quantise them; use the method on weights as they are"
     assert stored_otherwise(Run(Lora()), told) is None
     assert stored_otherwise(Run(None), told) is None
-    with pytest.raises(ValueError, match=r"^model\.path: .* are quantised already \(bitsandbytes\), and cannot be again$"):
+    with pytest.raises(
+        ValueError, match=r"^model\.path: .* are quantised already \(bitsandbytes\), and cannot be again$"
+    ):
         load(four_bits, "cpu", Quantization(), F32)
 
 
