@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from bench.method import Context, register
+from bench.method import Context, ModelInfo, register
 from methods import _peft
 from methods.pissa import Offset
 
@@ -63,6 +63,12 @@ class Corda(DataOffset):
         config.corda_config = CordaConfig(corda_method="ipm")
         preprocess_corda(model, config, run)
 
+    def supports(self, model: ModelInfo) -> str | None:
+        """Needs layers that all read whole texts."""
+        if model.kind == "classifier":
+            return "peft's CorDA looks at layers that read texts, and the one before a classifier's head reads a token"
+        return super().supports(model)
+
     def start(self, layer: Any) -> None:
         """By the decomposition."""
         if hasattr(layer.get_base_layer(), "eigens"):
@@ -72,7 +78,7 @@ class Corda(DataOffset):
 @register
 @dataclass
 class LoraGA(DataOffset):
-    """LoRA-GA: LoRA that starts from the singular vectors of every weight's gradient, to learn as full fine-tuning does.
+    """LoRA-GA: LoRA that starts from the singular vectors of every weight's gradient, to learn as full tuning does.
 
     Wang, Yu, Li: "LoRA-GA: Low-Rank Adaptation with Gradient Approximation", 2024, arXiv:2407.05000. The base keeps
     its weights and the start is subtracted beside them, which is the same; what is saved is a plain LoRA of twice the
