@@ -26,7 +26,7 @@ class AdaLora(LinearAdapter):
     takes_conv1d: ClassVar[bool] = True
 
     name: str = "adalora"
-    learning_rate: float = 1e-2
+    learning_rate: float = 5e-2
     rank: int = 8  # on average over the layers, at the end
     initial_rank: int = 12  # of every layer
     alpha: float = 16.0  # the update is scaled by alpha / rank of the layer

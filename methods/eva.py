@@ -52,6 +52,8 @@ class Eva(Lora):
         """Needs layers that all read the same tokens."""
         if model.kind == "seq2seq":
             return "peft's EVA has one mask of tokens for all layers, and those of an encoder-decoder read two texts"
+        if model.kind == "classifier":
+            return "peft's EVA looks at layers that read texts, and the one before a classifier's head reads a token"
         return super().supports(model)
 
     def errors(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""LoRA's family: what each starts from, what of it trains, and that plain LoRA comes of what moves the base's weights."""
+"""LoRA's family: what each starts from, what of it trains, and that plain LoRA comes of what moves weights."""
 
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,7 @@ def test_trainable_parameters_by_hand(method: Method, trainable: int, tiny_llama
 
 @pytest.mark.parametrize("method", [Pissa(), Pissa(iterations=0), Olora(), Corda(), LoraGA()], ids=str)
 def test_what_starts_from_a_part_of_the_weights_computes_what_the_base_does_and_leaves_it(method, tiny_llama):
-    base, model, _ = adapt(tiny_llama, method)
+    _, model, _ = adapt(tiny_llama, method)
     expected = untouched(tiny_llama)
     torch.testing.assert_close(logits(model), expected, atol=1e-4, rtol=0)
     with model.disable_adapter():
@@ -93,12 +93,14 @@ def test_what_starts_from_a_part_of_the_weights_computes_what_the_base_does_and_
 
 
 def test_pissa_starts_from_the_principal_part(tiny_llama: str):
-    _, model, _ = adapt(tiny_llama, Pissa())
-    found = layer(model)
-    outer, sizes, inner = torch.linalg.svd(found.base_layer.weight)
+    def start(method: Method) -> Tensor:
+        found = layer(adapt(tiny_llama, method)[1])
+        return (found.scaling["default"] * found.lora_B["default"].weight @ found.lora_A["default"].weight).detach()
+
+    outer, sizes, inner = torch.linalg.svd(layer(adapt(tiny_llama, Lora())[1]).base_layer.weight.detach())
     principal = outer[:, :8] * sizes[:8] @ inner[:8]
-    start = found.scaling["default"] * found.lora_B["default"].weight @ found.lora_A["default"].weight
-    torch.testing.assert_close(start, principal, atol=1e-3, rtol=0)
+    torch.testing.assert_close(start(Pissa(iterations=0)), principal, atol=1e-5, rtol=0)
+    assert 0.95 * principal.norm() < start(Pissa()).norm() <= principal.norm()  # of random weights, the hardest case
 
 
 def test_olora_starts_from_orthonormal_columns(tiny_llama: str):
@@ -108,7 +110,7 @@ def test_olora_starts_from_orthonormal_columns(tiny_llama: str):
 
 @pytest.mark.parametrize("method", [Pissa(), Olora(), LoraGA()], ids=lambda method: method.name)
 def test_it_is_saved_as_plain_lora_of_twice_the_rank(method, tiny_llama, tmp_path):
-    _, model, context = adapt(tiny_llama, method)
+    _, model, _ = adapt(tiny_llama, method)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:
@@ -186,7 +188,7 @@ def test_adalora_keeps_its_matrices_orthogonal(tiny_llama: str):
         if ".lora_B." in name:
             distances.append(torch.linalg.norm(p.T @ p - torch.eye(12)))
     assert len(distances) == 2 * len(SHAPES)
-    assert float(method.penalty(model)) == pytest.approx(0.5 * float(sum(distances)) / len(distances))
+    assert method.penalty(model).item() == pytest.approx(0.5 * torch.stack(distances).mean().item())
     assert AdaLora(orthogonality=0.0).penalty(model) is None
 
 
@@ -221,6 +223,7 @@ def test_bad_values_are_named(method: Method, error: str):
         (Olora(), "gpt2", "causal", "Conv1D"),
         (Loftq(), "gpt2", "causal", "transposed"),
         (Eva(), "t5", "seq2seq", "two texts"),
+        (Eva(), "bert", "classifier", "reads a token"),
         (Corda(), "bert", "classifier", "reads a token"),
         (Lora(), "mamba", "causal", "directly"),
     ],
