@@ -43,7 +43,7 @@ class GLora(LinearAdapter):
     """
 
     name: str = "glora"
-    learning_rate: float = 5e-3
+    learning_rate: float = 1e-2
     rank: int = 4
 
     def config(self, model: Any) -> Any:
@@ -112,7 +112,7 @@ class Hira(LinearAdapter):
     takes_conv1d: ClassVar[bool] = True
 
     name: str = "hira"
-    learning_rate: float = 3e-2
+    learning_rate: float = 5e-2
     rank: int = 8
     dropout: float = 0.0
 

@@ -20,7 +20,7 @@ class VbLora(LinearAdapter):
     takes_conv1d: ClassVar[bool] = True
 
     name: str = "vblora"
-    learning_rate: float = 1e-2
+    learning_rate: float = 5e-2
     rank: int = 4
     vectors: int = 256  # in the bank
     vector_length: int = 0  # a divisor of the widths of all layers; 0: the greatest up to 256
@@ -66,7 +66,7 @@ class UniLora(LinearAdapter):
     takes_conv1d: ClassVar[bool] = True
 
     name: str = "unilora"
-    learning_rate: float = 1e-2
+    learning_rate: float = 5e-2
     rank: int = 4
     length: int = 2048  # of the vector
     dropout: float = 0.0

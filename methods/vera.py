@@ -19,7 +19,7 @@ class Vera(LinearAdapter):
     takes_conv1d: ClassVar[bool] = True
 
     name: str = "vera"
-    learning_rate: float = 2e-2
+    learning_rate: float = 1e-1
     rank: int = 64
     dropout: float = 0.0
 

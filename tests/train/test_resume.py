@@ -12,11 +12,14 @@ import torch
 from bench.objective import of
 from bench.records import store
 from bench.train import checkpoints, loop
+from methods.adalora import AdaLora
 from methods.dpo import Dpo
 from methods.full import Full
 from methods.kto import Kto
 from methods.lora import Lora
+from methods.lorafa import LoraFA
 from methods.orpo import Orpo
+from methods.pissa import Pissa
 from methods.prompt import Prompt
 from methods.ptuning import PTuning
 
@@ -58,7 +61,9 @@ def _weights(model) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    "method", [Lora(dropout=0.1), Full(), Prompt(), PTuning(), Dpo(), Kto(), Orpo()], ids=lambda method: method.name
+    "method",
+    [Lora(dropout=0.1), LoraFA(), AdaLora(), Pissa(), Full(), Prompt(), PTuning(), Dpo(), Kto(), Orpo()],
+    ids=lambda method: method.name,
 )
 @pytest.mark.parametrize("accumulation", [1, 2])
 def test_an_interrupted_training_goes_on_to_the_same_losses_bit_for_bit(train, tmp_path, method, accumulation):
