@@ -61,12 +61,11 @@ class Boft(LinearAdapter):
 
     def adapt(self, model: "nn.Module", context: Context) -> "nn.Module":
         """On all linear layers; peft's silent return to one factor is an error."""
-        adapted = super().adapt(model, context)
+        adapted: Any = super().adapt(model, context)
         made = {len(layer.boft_R["default"]) for layer in adapted.modules() if hasattr(layer, "boft_R")}
         if made != {self.factors}:
-            raise ValueError(
-                f"method.factors={self.factors} needs a CUDA extension that peft could not compile here; use method.factors=1"
-            )
+            wanted = f"method.factors={self.factors}"
+            raise ValueError(f"{wanted} needs a CUDA extension that peft could not compile here; use method.factors=1")
         return adapted
 
     def supports(self, model: ModelInfo) -> str | None:

@@ -87,9 +87,9 @@ def test_trainable_parameters_by_hand(method: Method, trainable: int, tiny_llama
 @pytest.mark.parametrize(
     "method",
     [
-        LoHa(), LoKr(), Oft(), Boft(), Hra(), Psoft(), FourierFt(), WaveFt(), C3a(), Shira(), SuperTuning(rank=2), Miss(),
-        Road(), Osf(), Deft(), Deft(projection="qr"), Peanut(), Ia3(), LnTuning(), Beft(), LlamaAdapter(), Shadow(),
-        TrainableTokens(),
+        LoHa(), LoKr(), Oft(), Boft(), Hra(), Psoft(), FourierFt(), WaveFt(), C3a(), Shira(), SuperTuning(rank=2),
+        Miss(), Road(), Osf(), Deft(), Deft(projection="qr"), Peanut(), Ia3(), LnTuning(), Beft(), LlamaAdapter(),
+        Shadow(), TrainableTokens(),
     ],
     ids=str,
 )  # fmt: skip

@@ -56,7 +56,9 @@ def _weights(model) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    "method", [Lora(dropout=0.1), Full(), Prompt(), PTuning(), Dpo(), Lisa(layers=1, interval=2)], ids=lambda method: method.name
+    "method",
+    [Lora(dropout=0.1), Full(), Prompt(), PTuning(), Dpo(), Lisa(layers=1, interval=2)],
+    ids=lambda method: method.name,
 )
 @pytest.mark.parametrize("accumulation", [1, 2])
 def test_an_interrupted_training_goes_on_to_the_same_losses_bit_for_bit(train, tmp_path, method, accumulation):
