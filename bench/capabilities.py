@@ -55,7 +55,7 @@ def path() -> Path:
 
 def known() -> dict[str, Capabilities]:
     """Of the methods and named variants that tunebench ships, by name; a plugin's are not among them."""
-    plain = json.loads(path().read_text(encoding="utf-8"))
+    plain = json.loads(path().read_text(encoding="utf-8")) if path().is_file() else {}
     return {name: from_plain(values) for name, values in plain.items()}
 
 

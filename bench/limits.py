@@ -6,7 +6,7 @@ from typing import Any
 from bench.config import Run
 from bench.evaluate.forgetting import WINDOW
 from bench.evaluate.scores import decoding
-from bench.method import Method, ModelInfo, place
+from bench.method import Method, ModelInfo
 
 
 def too_long(run: Run, info: ModelInfo, kind: str) -> str | None:
@@ -28,18 +28,29 @@ def too_long(run: Run, info: ModelInfo, kind: str) -> str | None:
 
 
 def undeclared(method: Method, base: Mapping[int, str], adapted: Any) -> str | None:
-    """None, or in words which weights of the base a method trains without saying so, and where to look.
+    """None, or in words which weight of the base a method trains without saying so.
 
     Args:
         method: which one.
-        base: the names of the base's parameters by their identity, before the method saw them.
+        base: the names of the base's weights by their identity, before the method saw them.
         adapted: what `adapt` returned.
     """
     found = [base[id(p)] for p in adapted.parameters() if p.requires_grad and id(p) in base]
     if not found or method.trains_base_weights():
         return None
-    where = place(type(method))
-    return f"expected the base to be frozen, as trains_base_weights() says, saw {found[0]} train; look at {where}"
+    return f"expected the base to be frozen, as trains_base_weights() says, saw {found[0]} train"
+
+
+def stored_otherwise(run: Run, info: ModelInfo) -> str | None:
+    """None, or the reason why the method cannot use the weights as the checkpoint has them, quantised already."""
+    if not info.quantised or run.method is None:
+        return None
+    if run.method.trains_base_weights():
+        return f"the weights of {info.name} are quantised already ({info.quantised}), and method={run.title()} trains them"
+    if run.method.quantization() is not None:
+        stored = f"the weights of {info.name} are quantised already ({info.quantised})"
+        return f"{stored}, and method={run.title()} would quantise them; use the method on weights as they are"
+    return None
 
 
 def unsharded(run: Run, device: str) -> str | None:

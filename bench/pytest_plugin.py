@@ -3,6 +3,7 @@
 Importing this module imports nothing heavy, since pytest does so wherever tunebench is installed.
 """
 
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,7 +54,7 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
     from bench.contract import CLAUSES
 
     families = config.getoption("tunebench_family").split(",")
-    cases = Cases(config)
+    cases = Cases()
     for name in names:
         for family in families:
             for clause in CLAUSES:
@@ -64,8 +65,8 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
 class Cases:
     """The methods on tiny models, each made and trained once, when its first clause asks for it."""
 
-    def __init__(self, config: pytest.Config) -> None:
-        self._config = config
+    def __init__(self) -> None:
+        self._place = tempfile.TemporaryDirectory()
         self._found: dict[tuple[str, str], Case | str] = {}
         self._folders: dict[str, str] = {}
 
@@ -94,8 +95,7 @@ class Cases:
         if family not in FAMILIES:
             raise pytest.UsageError(f"there is no family {family!r}{did_you_mean(family, FAMILIES)}")
         if family not in self._folders:
-            factory: Any = self._config._tmp_path_factory
-            self._folders[family] = tiny_model(factory.mktemp(f"tiny-{family}"), family)
+            self._folders[family] = tiny_model(Path(self._place.name) / family, family)
         return self._folders[family]
 
 
@@ -115,7 +115,7 @@ class Item(pytest.Item):
         from bench.contract import Outcome
 
         case = self._cases.find(self._pair)
-        name = self._clause.__name__  # type: ignore[attr-defined]
+        name = self._clause.__name__
         outcome = Outcome(name, unsupported=case) if isinstance(case, str) else self._clause(case)
         self.config.stash[OUTCOMES].setdefault(self._pair, []).append(outcome)
         if outcome.broken:

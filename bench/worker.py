@@ -24,12 +24,12 @@ from bench.data.prepare import general_text, prepare
 from bench.evaluate.forgetting import general_loss
 from bench.evaluate.scores import decoding, evaluate
 from bench.forecast import be_ready, forecast
-from bench.limits import too_few_for_general_text, too_long, unsharded
+from bench.limits import too_few_for_general_text, too_long, undeclared, unsharded
 from bench.measure.environment import environment
 from bench.measure.memory import MemoryMeter, limit_memory
-from bench.method import Context, Method, ModelInfo
+from bench.method import Context, Method, ModelInfo, PluginError, place
 from bench.models import checkpoint, load
-from bench.models.kinds import train_heads
+from bench.models.kinds import pretrained, train_heads
 from bench.records import store
 from bench.records.attempt import Attempt
 from bench.records.schema import Evaluation, Record, Scores, Status
@@ -115,7 +115,7 @@ def _carry_out(run: Run, folder: Path, record: Record, send: Send, attempt: Atte
         record.environment.device_memory_bytes = limit_memory(run.hardware.memory_gib, device)
     info = load.info(run.model, device, run.train.gradient_checkpointing)
     reason = too_long(run, info, run.task.kind) or (run.method.supports(info) if run.method is not None else None)
-    reason = reason or too_few_for_general_text(run, info) or (unsharded(run, device) if ranks.sharded() else None)
+    reason = reason or stored_otherwise(run, info) or too_few_for_general_text(run, info) or (unsharded(run, device) if ranks.sharded() else None)
     if reason is not None:
         raise Unsupported(reason)
     if ranks.rank() == 0:
@@ -200,7 +200,10 @@ class Job:
             examples = tuple(f"{e.prompt}{e.completion}" for e in data.train[:8])
             steps = total_steps(run.budget, loop.lengths(rows), run.train.batch_size)
             context = Context(info, tokenizer, data.instruction, examples, loop.supervised(rows), steps)
+            base = pretrained(model, self.kind)
             model = method.adapt(model, context)
+            if lie := undeclared(method, base, model):
+                raise PluginError(f"{place(type(method))}: {lie}")
             if self.kind == "classifier":
                 train_heads(model)
             self.record.parameters = load.parameters(model)

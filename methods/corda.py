@@ -53,7 +53,7 @@ class Corda(DataOffset):
 
     def look(self, model: Any, config: Any, rows: "list[dict[str, Tensor]]") -> None:
         """At the covariance of every layer's inputs."""
-        from peft import CordaConfig
+        from peft.tuners.lora.config import CordaConfig
         from peft.tuners.lora.corda import preprocess_corda
 
         def run() -> None:

@@ -34,7 +34,11 @@ class Cpo(OnAdapter):
     def errors(self) -> list[str]:
         """Those of the adapter, and of the loss."""
         found = super().errors() + one_of("loss_type", self.loss_type, ("sigmoid", "hinge", "ipo", "simpo"))
-        found += [f"method.{key} must be >= 0, got {getattr(self, key):g}" for key in ("alpha", "gamma") if getattr(self, key) < 0]
+        found += [
+            f"method.{key} must be >= 0, got {getattr(self, key):g}"
+            for key in ("alpha", "gamma")
+            if getattr(self, key) < 0
+        ]
         if self.loss_type != "simpo" and self.gamma:
             found.append(f"method.gamma has no effect with loss_type={self.loss_type}; use loss_type=simpo")
         return found

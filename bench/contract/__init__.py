@@ -8,6 +8,8 @@ what was expected, what was seen and where to look. `tunebench check method=NAME
 `--tunebench-method NAME` makes tests of them, and the tests of tunebench run all of them over every registered method.
 """
 
+from collections.abc import Iterator, Sequence
+
 from bench.config import Model
 from bench.contract.case import Case
 from bench.contract.declared import overrides, settings, unknown_keys
@@ -17,7 +19,18 @@ from bench.contract.used import generation, merging, reload_same, traceable
 from bench.method import Method
 from bench.models.tiny import tiny_model
 
-__all__ = ["CLAUSES", "DECLARED", "Case", "Clause", "Outcome", "Unsupported", "check", "clause", "tiny_model"]
+__all__ = [
+    "CLAUSES",
+    "DECLARED",
+    "Case",
+    "Clause",
+    "Outcome",
+    "Unsupported",
+    "check",
+    "clause",
+    "outcomes",
+    "tiny_model",
+]
 
 DECLARED = (settings, overrides, unknown_keys)  # say nothing of a model
 CLAUSES: tuple[Clause, ...] = (
@@ -35,6 +48,14 @@ CLAUSES: tuple[Clause, ...] = (
 )
 
 
+def outcomes(case: Case, clauses: Sequence[Clause] = CLAUSES) -> Iterator[Outcome]:
+    """Run clauses, one after the other."""
+    if traceable in clauses:
+        _ = case.traced  # made in another process beside the training
+    for each in clauses:
+        yield each(case)
+
+
 def check(method: Method, model: str | Model) -> list[Outcome]:
     """Run all clauses for a method on a model, best a tiny one; what the method raises breaks a clause.
 
@@ -45,5 +66,4 @@ def check(method: Method, model: str | Model) -> list[Outcome]:
     Raises:
         ValueError: the method does not support the model.
     """
-    case = Case(method, model)
-    return [clause(case) for clause in CLAUSES]
+    return list(outcomes(Case(method, model)))

@@ -148,7 +148,6 @@ class Case:
 
     @cached_property
     def _trained(self) -> Trained | Exception:
-        _ = self.traced  # asked for before the training, to be made beside it
         try:
             return self.train(self.run())
         except Exception as error:  # every clause that needs it says so, and none trains again in vain

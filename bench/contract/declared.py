@@ -40,11 +40,9 @@ def settings(case: Case) -> str | None:
     return None
 
 
-@clause("__init__")
+@clause("")
 def overrides(case: Case) -> str | None:
     """Every field is a key of the command line: another value of it arrives."""
-    register()
-    register_method(case.method.name)  # it may have come after the others
     wanted = others(case.method)
     chosen = _chosen(case.method)
     method = composed([*chosen, *(f"{key}={_written(value)}" for key, value in wanted.items())]).method
@@ -56,7 +54,7 @@ def overrides(case: Case) -> str | None:
     return None
 
 
-@clause("__init__")
+@clause("")
 def unknown_keys(case: Case) -> str | None:
     """A key that the method does not have is refused by its name, with and without Hydra's plus sign."""
     keys = {f"method.{UNKNOWN}_{n}": sign for n, sign in enumerate(("", "+", "++"))}
@@ -66,7 +64,7 @@ def unknown_keys(case: Case) -> str | None:
         seen = str(error)
     else:
         seen = "all accepted"
-    accepted = [f"{sign}{key}=1" for key, sign in keys.items() if f"{key!r}" not in seen]
+    accepted = [f"{sign}{key}=1" for key, sign in keys.items() if f"no key {key!r}" not in seen]
     return f"expected {accepted[0]} to be refused by its name, saw {seen}" if accepted else None
 
 
@@ -98,7 +96,9 @@ def _written(value: Any) -> str:
 
 
 def _chosen(method: Method) -> list[str]:
-    """The overrides that choose the method and its adapter."""
+    """The overrides that choose the method and its adapter, which Hydra then knows, if they came after the others."""
+    register()
+    register_method(method.name)
     adapters = [f.name for f in fields(method) if isinstance(getattr(method, f.name), Method)]
     return [f"method={method.name}", *(f"method/{name}={getattr(method, name).name}" for name in adapters)]
 

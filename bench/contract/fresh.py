@@ -52,7 +52,9 @@ def _answer(path: list[str], question: bytes) -> Any:
 def _start(path: list[str]) -> "subprocess.Popen[bytes]":
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in path)}
     pipe = subprocess.PIPE
-    child = subprocess.Popen([sys.executable, "-m", __name__], stdin=pipe, stdout=pipe, env=environment)
+    child = subprocess.Popen(
+        [sys.executable, "-c", f"from {__name__} import main; main()"], stdin=pipe, stdout=pipe, env=environment
+    )
     atexit.register(_close, child)
     return child
 
@@ -85,7 +87,3 @@ def main() -> None:
                 answer = None, f"{type(error).__name__}: {error}"
             pickle.dump(answer, answers)
             answers.flush()
-
-
-if __name__ == "__main__":
-    main()

@@ -50,7 +50,7 @@ def clause(hook: str) -> Callable[[Check], Clause]:
     """Make a function that returns None, or what was expected and seen, a clause.
 
     Args:
-        hook: the part of a method that decides it, where one looks when it is broken.
+        hook: the function of a method that decides it, where one looks when it is broken; empty: the class.
     """
 
     def made(check: Check) -> Clause:

@@ -1,9 +1,10 @@
-"""Try what a method can do; `python -m bench.contract.probe` does so for all and writes `methods/capabilities.json`."""
+"""Try what methods can do; `python -m bench.contract.probe [NAME ...]` writes `methods/capabilities.json`."""
 
+import gc
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,19 @@ from peft import PeftModel
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from bench.capabilities import Capabilities, path, write
+from bench.capabilities import Capabilities, known, path, write
 from bench.contract.case import FEW, Case
 from bench.contract.named import every, named
 from bench.contract.outcome import Outcome
 from bench.contract.trained import checkpointing
 from bench.contract.used import merging
 from bench.method import Method, Quantization
+from bench.models.families import TRIED
 from bench.models.kinds import heads
 from bench.models.matrix import family_info
 from bench.models.tiny import tiny_model
 from bench.objective import of
 
-TRIED = ("llama", "gpt2", "bert", "t5")  # whose tiny members a method is tried on
 BITS = (4, 8)
 
 
@@ -104,7 +105,7 @@ def layers(case: Case) -> set[str]:
 
 
 def _kind(place: str, modules: Mapping[str, nn.Module]) -> str:
-    """The kind of the innermost module of the base on the way to a parameter; empty where there is none that says it."""
+    """The kind of the innermost module of the base on the way to a parameter; empty where that is none of them."""
     parts = place.split(".")
     inner = next(
         (modules[".".join(parts[:n])] for n in range(len(parts) - 1, 0, -1) if ".".join(parts[:n]) in modules), None
@@ -118,21 +119,31 @@ def _kind(place: str, modules: Mapping[str, nn.Module]) -> str:
     return next((kind for word, kind in kinds.items() if word in words), "")
 
 
-def main() -> int:
-    """Probe every method and named variant, and write the file."""
+def main(names: Sequence[str]) -> int:
+    """Probe these methods and named variants, or all, and write what is found into the file.
+
+    Raises:
+        ValueError: there is no method of such a name.
+    """
     warnings.filterwarnings("ignore")
+    gc.collect()
+    gc.freeze()  # every training collects garbage, for which the libraries' own objects need not be looked through
+    there = every()
+    found = {name: each for name, each in known().items() if name in there}
     with tempfile.TemporaryDirectory() as folder:
         places = {family: tiny_model(Path(folder) / family, family) for family in TRIED}
-        found = {}
-        for name in every():
+        for name in names or there:
             method = named(name)
-            family = next(family for family in TRIED if family not in refused(method))
+            family = next((family for family in TRIED if family not in refused(method)), None)
+            if family is None:
+                print(f"{name} stays as it is: {refused(method)[TRIED[0]]}", file=sys.stderr)
+                continue
             found[name] = probe(Case(method, places[family]))
-            print(name, *found[name].cells(), sep=" | ", file=sys.stderr)
-    write(found)
+            print(name, *found[name].cells(), sep=" | ", file=sys.stderr, flush=True)
+            write(found)
     print(f"wrote {path()}")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

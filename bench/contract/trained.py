@@ -8,7 +8,7 @@ from torch import Tensor
 from bench.contract.case import FEW, STEPS, Case
 from bench.contract.outcome import Unsupported, clause
 from bench.limits import undeclared
-from bench.models.kinds import heads
+from bench.models.kinds import pretrained
 
 EXACT = 1e-5  # largest difference of logits that are the same
 CLOSE = 0.1  # share by which losses in bfloat16 may be off
@@ -18,8 +18,7 @@ CLOSE = 0.1  # share by which losses in bfloat16 may be off
 def trainable(case: Case) -> str | None:
     """Something trains, in float32 whatever the base's dtype, and base weights only where the method says so."""
     base, tokenizer = case.base(torch.bfloat16)
-    head = tuple(heads(base)) if case.info.kind == "classifier" else ()
-    own = {id(p): name for name, p in base.named_parameters() if not name.startswith(head or ("\0",))}
+    own = pretrained(base, case.info.kind)
     model = case.method.adapt(base, case.context(tokenizer))
     training = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not training:
@@ -38,12 +37,9 @@ def base_weights(case: Case) -> str | None:
     """After training the base's weights are what they were, or have changed where the method says so."""
     trained = case.trained
     base, _ = case.base()
-    head = tuple(f"{name}." for name in heads(base)) if case.info.kind == "classifier" else ()
-    changed = [
-        name
-        for name, before in trained.before.items()
-        if not torch.equal(before, trained.after[name]) and not (head and name.startswith(head))
-    ]
+    new = {name for name, _ in base.named_parameters()} - set(pretrained(base, case.info.kind).values())
+    before, after = trained.before, trained.after
+    changed = [name for name in before if name not in new and not torch.equal(before[name], after[name])]
     if case.method.trains_base_weights():
         return None if changed else f"expected weights of the base to change in {STEPS} steps, saw none change"
     if changed:
@@ -75,17 +71,15 @@ def checkpointing(case: Case) -> str | None:
     reason = case.method.supports(case.with_checkpointing())
     if reason is not None:
         raise Unsupported(reason)
-    expected = case.short.gradients
+    key, expected = "train.gradient_checkpointing=true", case.short.gradients
     seen = case.train(case.run(steps=1, max_grad_norm=0.0, gradient_checkpointing=True)).gradients
     if seen.keys() != expected.keys():
         names = sorted(seen.keys() ^ expected.keys())
-        return (
-            f"expected gradients of the same parameters with train.gradient_checkpointing=true, saw {names[0]} differ"
-        )
+        return f"expected gradients of the same parameters with {key}, saw {names[0]} differ"
     for name, gradient in expected.items():
         off = distance(seen[name], gradient)
         if not off <= 1e-4 * max(1e-3, gradient.abs().max().item()):
-            return f"expected the same gradients with train.gradient_checkpointing=true, saw that of {name} off by {off:.2g}"
+            return f"expected the same gradients with {key}, saw that of {name} off by {off:.2g}"
     return None
 
 

@@ -44,6 +44,12 @@ def heads(model: PreTrainedModel) -> list[str]:
     return [name for name, child in children if child is not model.base_model and any(True for _ in child.parameters())]
 
 
+def pretrained(model: PreTrainedModel, kind: str) -> dict[int, str]:
+    """The names of a base model's weights by their identity, without a classifier's head, which is new."""
+    new = tuple(f"{name}." for name in heads(model)) if kind == "classifier" else ()
+    return {id(p): name for name, p in model.named_parameters() if not (new and name.startswith(new))}
+
+
 def train_heads(model: nn.Module) -> None:
     """Let a classifier's new head train where a method left it frozen; peft trains a copy of it by itself."""
     inner = inner_model(model)

@@ -22,13 +22,13 @@ class Pairs:
         log_probs: summed over the tokens of an answer.
         tokens: number of them.
         reference: log-probabilities of the same answers under the untouched base, for objectives that need them.
-        mismatched: gains (log-probability minus the base's) of answers to other prompts, for those that need them.
+        divergence: from the base, for those that need it: the mean gain of answers to other prompts.
     """
 
     log_probs: Tensor
     tokens: Tensor
     reference: Tensor | None = None
-    mismatched: Tensor | None = None
+    divergence: Tensor | None = None
 
     @property
     def gains(self) -> Tensor:
@@ -72,8 +72,8 @@ def kto(method: Any, pairs: Pairs) -> Tensor:
 
     The point from which gain and loss are counted is the divergence from the base, estimated by mismatched answers.
     """
-    assert pairs.mismatched is not None
-    divergence = pairs.mismatched.mean().clamp(min=0).detach()
+    assert pairs.divergence is not None
+    divergence = pairs.divergence.clamp(min=0).detach()
     right, wrong = pairs.gains.chunk(2)
     desirable = 1 - torch.sigmoid(method.beta * (right - divergence))
     undesirable = 1 - torch.sigmoid(method.beta * (divergence - wrong))

@@ -69,7 +69,7 @@ class Referenced(Paired):
         self.known = "ref_chosen_logps" in rows.column_names
         settings = self.settings() | {"disable_dropout": True, "max_length": None}
         masters = {name: p.data for name, p in model.named_parameters() if p.requires_grad}
-        super().__init__(
+        super().__init__(  # type: ignore[call-arg]
             model=model,
             ref_model=None if ranks.sharded() else _NoReference(model.config),
             args=self.config(**(arguments | settings), precompute_ref_log_probs=self.known),
@@ -82,7 +82,7 @@ class Referenced(Paired):
         for name, p in model.named_parameters():
             if name in masters:
                 p.data = masters[name]
-        if "ref" in getattr(model, "peft_config", {}):
+        if "ref" in getattr(model, "peft_config", {}):  # TRL's copy, where a sharded model leaves it its own way
             cast(Any, model).delete_adapter("ref")
 
     def settings(self) -> dict[str, Any]:
@@ -185,7 +185,7 @@ class KtoTrainer(Referenced, KTOTrainer):
         }
 
     def pairs(self, model: nn.Module, inputs: Batch) -> Pairs:
-        """Both answers, the reference's, and the gains of the mismatched ones; what has no gradient comes first."""
+        """Both answers, the reference's, and the mean gain of the mismatched ones; what has no gradient comes first."""
         batch, others = _labelled(inputs), _labelled(inputs, "KL_")
         with torch.no_grad():
             mismatched = completion_log_probs(model, others)
@@ -194,7 +194,8 @@ class KtoTrainer(Referenced, KTOTrainer):
         else:
             reference, other = self._reference(model, batch), self._reference(model, others)
         log_probs = completion_log_probs(model, batch)
-        return Pairs(log_probs, inputs["completion_mask"].sum(1), reference, mismatched - other)
+        divergence = ranks.total((mismatched - other).mean()) / ranks.world()
+        return Pairs(log_probs, inputs["completion_mask"].sum(1), reference, divergence)
 
 
 TRAINERS: dict[str, Any] = {"dpo": DpoTrainer, "kto": KtoTrainer}

@@ -18,8 +18,8 @@ from bench.train.meter import StepMeter
 from bench.train.preferences import Batch, Paired
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # a warning at import; TRL's version is pinned
-from trl.experimental.cpo import CPOConfig, CPOTrainer  # noqa: E402
-from trl.experimental.orpo import ORPOConfig, ORPOTrainer  # noqa: E402
+from trl.experimental.cpo import CPOConfig, CPOTrainer
+from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
 SIDES = ("chosen", "rejected")
 
@@ -43,7 +43,7 @@ class Monolithic(Paired):
     ):
         self.run, self.meter = run, meter
         settings = {"beta": cast(Any, self.method).beta, "max_length": run.task.max_length} | self.settings()
-        super().__init__(
+        super().__init__(  # type: ignore[call-arg]
             model=model,
             args=self.config(**arguments, **settings, disable_dropout=True),
             data_collator=BothAnswers(tokenizer.pad_token_id),

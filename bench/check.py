@@ -12,8 +12,8 @@ from bench.app import UserError
 from bench.config import Model
 from bench.method import Method, PluginError, did_you_mean
 
-DESCRIPTION = """Run the contract that every method must keep, and print its clauses: kept, unsupported with the method's
-reason, or broken with what was expected, what was seen and where to look. It takes seconds, on tiny random models."""
+DESCRIPTION = """Run the contract that every method must keep, and print its clauses: kept, unsupported with a reason,
+or broken with what was expected, what was seen and where to look. It takes seconds, on tiny random models."""
 EXAMPLES = """examples:
   tunebench check method=mine
   tunebench check method=mine method.rank=4 --family llama
@@ -56,8 +56,7 @@ def _wanted(overrides: Sequence[str], families: str | None) -> tuple[Method, Seq
         ValueError: with what is wrong, a line each.
     """
     from bench.app.plan import composed
-    from bench.contract.probe import TRIED
-    from bench.models.families import FAMILIES
+    from bench.models.families import FAMILIES, TRIED
 
     if not any(word.startswith("method=") for word in overrides):
         raise ValueError("tunebench check: say which method: method=NAME; `tunebench methods` lists them")
@@ -93,8 +92,7 @@ def check(method: Method, models: Sequence[str] | Model) -> int:
             print(f"  unsupported: {str(error).partition(': ')[2]}")
             counts["unsupported"] += 1
             continue
-        for clause in clauses:
-            outcome = clause(case)
+        for outcome in contract.outcomes(case, clauses):
             counts[outcome.word] += 1
             print(f"  {outcome}", flush=True)
         clauses = contract.CLAUSES[len(contract.DECLARED) :]  # which say nothing of a model
