@@ -163,18 +163,14 @@ class Recorder(TorchDispatchMode):
         given = list(tensors((args, kwargs)))
         fakes = [isinstance(tensor, FakeTensor) for tensor in given]
         if any(fakes):
-            if func in QUICK and all(fakes):
+            if func in QUICK and all(fakes) and not any(map(_is_sparse, args)):
                 return self._shapes(func, args, kwargs)
             if func is aten._local_scalar_dense.default:
                 return _scalar(given[0].dtype)
-<<<<<<< HEAD
-            if func is aten.isinf.default:  # nothing overflows
-=======
             if func is aten.sparse_mask.default:  # torch takes a fake mask for an empty one
                 places = given[-2]
                 return torch.sparse_coo_tensor(places, args[0].new_empty(places.shape[1]), args[0].shape)
-            if func is aten.eq.Scalar and math.isinf(args[1]):  # whether something has overflowed: nothing has
->>>>>>> a595eba98ff49f3e981a60a6f70d45fcaeafbf75
+            if func is aten.isinf.default:  # nothing overflows
                 with unset_fake_temporarily():
                     return torch.zeros(args[0].shape, dtype=torch.bool)
             if func in INDEXED:
@@ -216,7 +212,7 @@ class Recorder(TorchDispatchMode):
 def tensors(tree: Any) -> Iterator[Tensor]:
     """All tensors in nested tuples, lists and dictionaries; of a sparse one its two parts, which have the memory."""
     if isinstance(tree, Tensor):
-        if tree.layout is torch.sparse_coo:
+        if _is_sparse(tree):
             yield from (tree._indices(), tree._values())
         else:
             yield tree
@@ -227,6 +223,10 @@ def tensors(tree: Any) -> Iterator[Tensor]:
     elif isinstance(tree, dict):
         for each in tree.values():
             yield from tensors(each)
+
+
+def _is_sparse(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.layout is torch.sparse_coo
 
 
 def _places(index: Tensor | None) -> list[Tensor | None]:
