@@ -270,6 +270,7 @@ def test_errors_name_their_keys(method: Method, errors: list[str]):
         (Beft(), {"architecture": "mamba"}, "no values of attention"),
         (LlamaAdapter(), {"architecture": "qwen3"}, "llama, mistral, gpt2"),
         (Shadow(), {"kind": "seq2seq"}, "runs beside a decoder"),
+        (MultitaskPrompt(), {"kind": "seq2seq"}, "for causal models and classifiers"),
         (ContextPrompt(), {"kind": "classifier"}, "causal models with attention"),
         (Cartridge(), {"architecture": "mamba"}, "keys and values"),
     ],
