@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.method import Context, register
+from bench.method import Context, ModelInfo, register
 from methods import _peft
 from methods.prompt import Prompt
 
@@ -39,6 +39,12 @@ class MultitaskPrompt(Prompt):
             encoder.prefix_task_rows.fill_(1.0 / self.rank)
         self.start(adapted, context)
         return adapted
+
+    def supports(self, model: ModelInfo) -> str | None:
+        """peft puts no such prompt in front of what an encoder reads for a decoder."""
+        if model.kind == "seq2seq":
+            return "peft has multitask prompts for causal models and classifiers, and this is a seq2seq model"
+        return super().supports(model)
 
     def errors(self) -> list[str]:
         """Those of a prompt, and the rank."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel, PeftModelForCausalLM
+from peft.utils import ModulesToSaveWrapper
 from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
@@ -96,7 +97,19 @@ def settle_adapter(adapted: PeftModel) -> None:
     for encoder in getattr(adapted, "prompt_encoder", {}).values():
         if hasattr(encoder, "num_tasks"):  # it would have to be told with every input
             encoder.register_forward_pre_hook(lambda _, inputs: (inputs[0], torch.zeros_like(inputs[0][:, 0])))
+    merge = getattr(adapted.base_model, "merge_and_unload", None)
+    if merge is not None:
+        adapted.base_model.merge_and_unload = lambda *args, **kwargs: _with_plain_heads(merge(*args, **kwargs))
     read_prompt_once(adapted)
+
+
+def _with_plain_heads(merged: nn.Module) -> nn.Module:
+    """A merged model whose head is no longer one of several adapters', as some of peft's leave it."""
+    for name, module in list(merged.named_modules()):
+        if isinstance(module, ModulesToSaveWrapper):
+            parent, _, last = name.rpartition(".")
+            setattr(merged.get_submodule(parent), last, module.modules_to_save[module.active_adapters[0]])
+    return merged
 
 
 def read_prompt_once(adapted: PeftModel) -> None:

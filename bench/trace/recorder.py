@@ -163,7 +163,7 @@ class Recorder(TorchDispatchMode):
         given = list(tensors((args, kwargs)))
         fakes = [isinstance(tensor, FakeTensor) for tensor in given]
         if any(fakes):
-            if func in QUICK and all(fakes):
+            if func in QUICK and all(fakes) and not any(map(_is_sparse, args)):
                 return self._shapes(func, args, kwargs)
             if func is aten._local_scalar_dense.default:
                 return _scalar(given[0].dtype)
@@ -210,7 +210,7 @@ class Recorder(TorchDispatchMode):
 def tensors(tree: Any) -> Iterator[Tensor]:
     """All tensors in nested tuples, lists and dictionaries; of a sparse one its two parts, which have the memory."""
     if isinstance(tree, Tensor):
-        if tree.layout is torch.sparse_coo:
+        if _is_sparse(tree):
             yield from (tree._indices(), tree._values())
         else:
             yield tree
@@ -221,6 +221,10 @@ def tensors(tree: Any) -> Iterator[Tensor]:
     elif isinstance(tree, dict):
         for each in tree.values():
             yield from tensors(each)
+
+
+def _is_sparse(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.layout is torch.sparse_coo
 
 
 def _places(index: Tensor | None) -> list[Tensor | None]:

@@ -16,6 +16,7 @@ from methods.adalora import AdaLora
 from methods.dpo import Dpo
 from methods.full import Full
 from methods.kto import Kto
+from methods.layers import Lisa
 from methods.lora import Lora
 from methods.lorafa import LoraFA
 from methods.orpo import Orpo
@@ -62,7 +63,10 @@ def _weights(model) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize(
     "method",
-    [Lora(dropout=0.1), LoraFA(), AdaLora(), Pissa(), Full(), Prompt(), PTuning(), Dpo(), Kto(), Orpo()],
+    [
+        *(Lora(dropout=0.1), LoraFA(), AdaLora(), Pissa(), Full(), Prompt(), PTuning(), Dpo(), Kto(), Orpo()),
+        Lisa(layers=1, interval=2),
+    ],
     ids=lambda method: method.name,
 )
 @pytest.mark.parametrize("accumulation", [1, 2])
