@@ -9,16 +9,28 @@ from collections.abc import Sequence
 
 from datasets import Dataset
 
+from bench.advise import tracer
 from bench.advise.predict import card_of, predict
 from bench.advise.questions import DEVICES, question
 from bench.advise.trace import Workload
 from bench.config import Run, to_dict
 from bench.data.tokens import IGNORED
 from bench.records.schema import Environment, PredictedBytes, Prediction
+from bench.trace.serve import fork
 from bench.train import loop, ranks
 from bench.train.meter import Send
 
 MIB = 2**20
+
+
+def be_ready() -> None:
+    """Fork the process that will trace the run, which then need not import everything anew.
+
+    To be called before this process computes. Where that cannot be done, one is started when it is needed.
+    """
+    child = fork()
+    if child is not None:
+        tracer.keep(child)
 
 
 def forecast(

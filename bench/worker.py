@@ -23,7 +23,7 @@ from bench.data.example import Example, TaskData
 from bench.data.prepare import general_text, prepare
 from bench.evaluate.forgetting import general_loss
 from bench.evaluate.scores import decoding, evaluate
-from bench.forecast import forecast
+from bench.forecast import be_ready, forecast
 from bench.limits import too_few_for_general_text, too_long, undeclared, unsharded
 from bench.measure.environment import environment
 from bench.measure.memory import MemoryMeter, limit_memory
@@ -57,6 +57,8 @@ def work(run: Run, folder: Path, send: Send) -> Record:
     Returns:
         The record as written. Every failure is a status in it; nothing is raised but what ends the process.
     """
+    if run.launch.predict and run.method is not None:
+        be_ready()
     attempt = Attempt.read(folder)
     tracking.prepare(run.tracker, folder)
     record = Record(

@@ -44,7 +44,7 @@ class LinearAdapter(Method):
         return None
 
 
-def sizes(model: "nn.Module") -> list[int]:
+def sizes(model: Any) -> list[int]:
     """The numbers of inputs and outputs of all linear layers but the head."""
     from torch import nn
 

@@ -77,8 +77,11 @@ class GaLore(_Projected):
         self, model: "nn.Module", groups: list[dict[str, Any]], defaults: dict[str, Any]
     ) -> "Optimizer | None":
         """The authors' AdamW; the layers' linear weights are projected."""
+        import torch
         from galore_torch import GaLoreAdamW
+        from galore_torch.galore_projector import GaLoreProjector
 
+        torch.serialization.add_safe_globals([GaLoreProjector])  # kept in the optimizer's state: to be read again
         settings = {"rank": self.rank, "update_proj_gap": self.interval, "scale": self.scale, "proj_type": "std"}
         return GaLoreAdamW(self.projected(model, groups, **settings), **defaults, no_deprecation_warning=True)
 
@@ -101,8 +104,11 @@ class Apollo(_Projected):
         self, model: "nn.Module", groups: list[dict[str, Any]], defaults: dict[str, Any]
     ) -> "Optimizer | None":
         """The authors' AdamW; the layers' linear weights are scaled."""
+        import torch
         from apollo_torch import APOLLOAdamW
+        from apollo_torch.random_projector import GradientProjector
 
+        torch.serialization.add_safe_globals([GradientProjector])  # kept in the optimizer's state: to be read again
         settings = {"rank": self.rank, "update_proj_gap": self.interval, "scale": self.scale, "proj_type": "std"}
         settings |= {"proj": "random", "scale_type": self.scale_type}
         return APOLLOAdamW(self.projected(model, groups, **settings), **defaults, no_deprecation_warning=True)

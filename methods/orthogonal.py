@@ -1,11 +1,14 @@
 """OFT, BOFT, HRA and PSOFT: turn the weights instead of adding to them, which keeps the angles between neurons."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bench.method import register
+from bench.method import Context, ModelInfo, register
 from methods import _peft
 from methods._linear import LinearAdapter
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @register
@@ -39,13 +42,14 @@ class Boft(LinearAdapter):
     """BOFT: train orthogonal matrices of every linear layer as a product of sparse ones, like a Fourier transform's.
 
     Liu, Qiu, Feng, Xiu, Xue, Yu, Feng, Liu, Heo, Peng, Wen, Black, Weller, Schölkopf: "Parameter-Efficient Orthogonal
-    Finetuning via Butterfly Factorization", 2023, arXiv:2311.06243.
+    Finetuning via Butterfly Factorization", 2023, arXiv:2311.06243. More than one factor need a CUDA extension, which
+    peft compiles when it is first used.
     """
 
     name: str = "boft"
     learning_rate: float = 1e-2
     block_size: int = 4  # must divide the inputs of all layers
-    factors: int = 2  # of the butterfly; 1 is OFT with Cayley's transform computed exactly
+    factors: int = 1  # of the butterfly; 1 is OFT with Cayley's transform computed exactly, and more need CUDA
 
     def config(self, model: Any) -> Any:
         """On all linear layers."""
@@ -54,6 +58,21 @@ class Boft(LinearAdapter):
         return BOFTConfig(
             target_modules="all-linear", boft_block_size=self.block_size, boft_n_butterfly_factor=self.factors
         )
+
+    def adapt(self, model: "nn.Module", context: Context) -> "nn.Module":
+        """On all linear layers; peft's silent return to one factor is an error."""
+        adapted: Any = super().adapt(model, context)
+        made = {len(layer.boft_R["default"]) for layer in adapted.modules() if hasattr(layer, "boft_R")}
+        if made != {self.factors}:
+            wanted = f"method.factors={self.factors}"
+            raise ValueError(f"{wanted} needs a CUDA extension that peft could not compile here; use method.factors=1")
+        return adapted
+
+    def supports(self, model: ModelInfo) -> str | None:
+        """More factors than one need a GPU."""
+        if self.factors > 1 and model.device != "cuda":
+            return f"method.factors={self.factors} needs peft's CUDA extension; use method.factors=1"
+        return super().supports(model)
 
     def errors(self) -> list[str]:
         """Size and number of the factors."""

@@ -21,7 +21,9 @@ class PTuning(Method):
     name: str = "ptuning"
     learning_rate: float = 1e-1
     virtual_tokens: int = 16
-    network: str = "mlp"  # mlp: three linear layers | lstm: two layers in both directions and two linear ones, the paper's
+    network: str = (
+        "mlp"  # mlp: three linear layers | lstm: two layers in both directions and two linear ones, the paper's
+    )
     hidden_size: int = 0  # of the network; 0: that of the model's embeddings
 
     def adapt(self, model: "nn.Module", context: Context) -> "nn.Module":

@@ -57,7 +57,7 @@ class FourierFt(_Spectrum):
 class WaveFt(_Spectrum):
     """WaveFT: train some entries of the wavelet transform of every weight's update.
 
-    Bilican, Yılmaz, Tekalp, Cinbiş: "Exploring Sparsity for Parameter Efficient Fine Tuning Using Wavelets", 2025,
+    Bilican, Yilmaz, Tekalp, Cinbis: "Exploring Sparsity for Parameter Efficient Fine Tuning Using Wavelets", 2025,
     arXiv:2505.12532.
     """
 
@@ -79,10 +79,10 @@ class WaveFt(_Spectrum):
         )
 
     def adapt(self, model: "nn.Module", context: Context) -> "nn.Module":
-        """On all linear layers. A trace has the places that peft looks at as zeros, not as numbers that it cannot know."""
+        """On all linear layers. A trace has zeros for the places, which peft compares with the size of the weight."""
         import torch
 
-        adapted = super().adapt(model, context)
+        adapted: Any = super().adapt(model, context)
         for layer in adapted.modules() if not context.contents else ():
             if hasattr(layer, "waveft_indices"):
                 layer.waveft_indices["default"] = torch.zeros(2, self.coefficients, dtype=torch.int64)

@@ -4,10 +4,12 @@ A trace is kept under a hash of what it depends on: the question without what ch
 versions of the libraries, and the sources of the harness and its methods.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
 import os
+import select
 import subprocess
 import sys
 import threading
@@ -17,7 +19,7 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, Protocol
 
 from bench.advise.trace import NotTraceable, Question, Trace
 from bench.method import sources
@@ -28,9 +30,28 @@ LIBRARIES = ("torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes
 PARTS = ("advise/trace.py", "advise/allocator.py", "trace", "models", "train", "config", "data/tokens.py", "method.py")
 RELEVANT = ("gradient_accumulation", "gradient_checkpointing", "precision", "loss", "max_grad_norm", "batch_size")
 WORKERS = 2
-_idle: "list[subprocess.Popen[str]]" = []  # children that wait for the next question
+LIMIT_S = 300  # for one trace; the longest known takes a tenth of that
+_idle: "list[Child]" = []  # that wait for the next question
 _wanted: list[bool] = []  # not empty inside `staying`
 Answer = Trace | NotTraceable
+
+
+class Child(Protocol):
+    """A process that answers questions, as `subprocess.Popen` shows one."""
+
+    stdin: Any
+    stdout: Any
+
+    def poll(self) -> int | None:
+        """The exit code, or None while it runs."""
+
+    def kill(self) -> None:
+        """End it."""
+
+    def wait(self) -> int:
+        """The exit code, when it has ended."""
+
+
 Progress = Callable[[int, int], None]
 
 
@@ -52,14 +73,13 @@ def traces(questions: Sequence[Question], progress: Progress | None = None, work
         waiting.put(each)
     done: SimpleQueue[tuple[str, Answer]] = SimpleQueue()
     count = min(workers, len(open_ones))
-    threads = [threading.Thread(target=_work, args=(waiting, done), daemon=True) for _ in range(count)]
+    alone = count < min(workers, os.cpu_count() or 1)  # a core is left
+    threads = [threading.Thread(target=_work, args=(waiting, done, alone), daemon=True) for _ in range(count)]
     for thread in threads:
         thread.start()
     for _ in open_ones:
         name, answer = done.get()
         found[name] = answer
-        if isinstance(answer, Trace):
-            _keep(name, answer)
         if progress:
             progress(len(found), len(set(keys)))
     for thread in threads:
@@ -67,6 +87,11 @@ def traces(questions: Sequence[Question], progress: Progress | None = None, work
     if not _wanted:
         _close()
     return [found[name] for name in keys]
+
+
+def keep(child: Child) -> None:
+    """Let a process that has its imports behind it answer the next questions."""
+    _idle.append(child)
 
 
 @contextmanager
@@ -84,7 +109,7 @@ def staying() -> Iterator[None]:
 def _close() -> None:
     while _idle:
         child = _idle.pop()
-        child.stdin.close()  # type: ignore[union-attr]
+        child.stdin.close()
         child.wait()
 
 
@@ -121,38 +146,42 @@ def _folder() -> Path | None:
     return None if folder is None else folder / "traces"
 
 
-def _kept(name: str) -> Trace | None:
+def _kept(name: str) -> Answer | None:
     folder = _folder()
     if folder is None or not own(folder):
         return None
     try:
-        return Trace.from_dict(json.loads((folder / f"{name}.json").read_bytes()))
+        return _answer(json.loads((folder / f"{name}.json").read_bytes()))
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
-def _keep(name: str, trace: Trace) -> None:
+def _keep(name: str, answer: dict[str, Any]) -> None:
     folder = _folder()
     if folder is not None:
-        write(folder / f"{name}.json", json.dumps(trace.to_dict()).encode())
+        write(folder / f"{name}.json", json.dumps(answer).encode())
 
 
-def _work(waiting: "SimpleQueue[tuple[str, Question]]", done: "SimpleQueue[tuple[str, Answer]]") -> None:
+def _answer(given: dict[str, Any]) -> Answer:
+    return Trace.from_dict(given["trace"]) if "trace" in given else NotTraceable(given["refused"])
+
+
+def _work(waiting: "SimpleQueue[tuple[str, Question]]", done: "SimpleQueue[tuple[str, Answer]]", alone: bool) -> None:
     """Answer what waits, with a child process, and another where one dies of a question."""
-    child: subprocess.Popen[str] | None = None
+    child: Child | None = None
     while True:
         try:
             name, question = waiting.get_nowait()
         except Empty:
             break
         child = child or _idle_child() or _child()
-        done.put((name, _ask(child, question)))
+        done.put((name, _ask(child, name, question, alone)))
         child = child if child.poll() is None else None
     if child is not None:
         _idle.append(child)
 
 
-def _idle_child() -> "subprocess.Popen[str] | None":
+def _idle_child() -> Child | None:
     while _idle:
         child = _idle.pop()
         if child.poll() is None:
@@ -160,7 +189,7 @@ def _idle_child() -> "subprocess.Popen[str] | None":
     return None
 
 
-def _child() -> "subprocess.Popen[str]":
+def _child() -> Child:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "TOKENIZERS_PARALLELISM": "false"}
     root = str(Path(__file__).parents[2])
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (root, environment.get("PYTHONPATH"))))
@@ -170,15 +199,22 @@ def _child() -> "subprocess.Popen[str]":
     )  # fmt: skip
 
 
-def _ask(child: "subprocess.Popen[str]", question: Question) -> Answer:
-    asked = {"run": question.run, "workload": asdict(question.workload), "device": question.device}
-    try:
-        child.stdin.write(json.dumps(asked) + "\n")  # type: ignore[union-attr]
-        child.stdin.flush()  # type: ignore[union-attr]
-        line = child.stdout.readline()  # type: ignore[union-attr]
-    except OSError:
-        line = ""
+def _ask(child: Child, name: str, question: Question, alone: bool) -> Answer:
+    """The answer of a child, which is kept unless it says nothing of the question but that something went wrong."""
+    asked = {"alone": alone, "run": question.run, "workload": asdict(question.workload), "device": question.device}
+    line = ""
+    with contextlib.suppress(OSError):
+        child.stdin.write(json.dumps(asked) + "\n")
+        child.stdin.flush()
+        if not select.select([child.stdout], [], [], LIMIT_S)[0]:
+            child.kill()
+            child.wait()
+            return NotTraceable(f"it could not be traced within {LIMIT_S} s")
+        line = child.stdout.readline()
     if not line:
         return NotTraceable(f"the process that traces it ended with exit code {child.wait()}")
-    answer: dict[str, Any] = json.loads(line)
-    return Trace.from_dict(answer["trace"]) if "trace" in answer else NotTraceable(answer["error"])
+    given: dict[str, Any] = json.loads(line)
+    if "error" in given:
+        return NotTraceable(given["error"])
+    _keep(name, given)
+    return _answer(given)

@@ -7,8 +7,11 @@ latter is stretched to the whole depth. Sizes that grow with the number of layer
 of all gradients, follow from the difference of the two. What cannot be stretched is recorded in full.
 """
 
+import os
+import pickle
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
@@ -34,20 +37,42 @@ class Irregular(Exception):
     """What was recorded cannot be stretched."""
 
 
-def recorded(record: Callable[[int], Recorded], config: Any) -> Recorded:
+def recorded(record: Callable[[int], Recorded], config: Any, processes: int = 1) -> Recorded:
     """What is recorded of a model of the depth that its configuration has.
 
     Args:
         record: of a model with so many layers.
         config: of the model.
+        processes: that may work on it, 1 or 2.
     """
     depth = config.num_hidden_layers
     if uniform(config) and depth >= WORTH:
-        try:
-            return stretched(record(SHORT), record(LONG), depth)
-        except Irregular:
-            pass
+        beside = forked(lambda: record(SHORT)) if processes > 1 else nullcontext(lambda: record(SHORT))
+        with suppress(Irregular), beside as short:
+            long = record(LONG)
+            return stretched(short(), long, depth)
     return record(depth)
+
+
+@contextmanager
+def forked(function: Callable[[], Recorded]) -> Iterator[Callable[[], Recorded]]:
+    """Inside the block a fork of this process carries out a function; what is given waits for its result.
+
+    Where it fails, it is carried out here, and fails here.
+    """
+    there, here = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        with suppress(BaseException), os.fdopen(here, "wb") as out:
+            pickle.dump(function(), out)
+        os._exit(0)
+    os.close(here)
+    with os.fdopen(there, "rb") as given:
+        try:
+            yield lambda: pickle.loads(data) if (data := given.read()) else function()
+        finally:
+            given.close()
+            os.waitpid(pid, 0)
 
 
 def uniform(config: Any) -> bool:

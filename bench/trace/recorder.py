@@ -18,6 +18,7 @@ from torch.utils.flop_counter import flop_registry
 
 from bench.advise.trace import Operation
 from bench.trace.layers import Layers
+from bench.trace.shapes import QUICK, Shapes
 
 aten = torch.ops.aten
 DEVICE = torch.ops.prim.device.default
@@ -30,6 +31,7 @@ IDLE = {
     "empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "detach", "alias", "lift_fresh",
     "_unsafe_view", "_reshape_alias", "resize_", "set_",
 }  # fmt: skip
+NOTED = ("events", "sizes", "names", "shapes", "layers", "whose", "operations", "dispatches")
 
 
 class Recorder(TorchDispatchMode):
@@ -60,7 +62,7 @@ class Recorder(TorchDispatchMode):
         self.dispatches: dict[str, int] = {}
         self.counting = self.module = ""
         self.over = False
-        self._pretend, self._workspace = pretend, workspace
+        self._pretend, self._workspace, self._shapes = pretend, workspace, Shapes()
         self._known: dict[int, tuple[int, Any]] = {}  # by storage: number, and a reference that tells its end
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -81,6 +83,10 @@ class Recorder(TorchDispatchMode):
         if self.counting:
             self._count(self.layers.here(own[0] if own else None), func, args, kwargs, out)
         return out
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What was noted, without what watches."""
+        return {name: value for name, value in vars(self).items() if name in NOTED}
 
     def note(self, tensor: Tensor, func: Any = "outside", own: int | None = None) -> int:
         """The number of a tensor's storage, which is allocated now if it is new; 0 if it is empty.
@@ -156,7 +162,10 @@ class Recorder(TorchDispatchMode):
     def _carry_out(self, func: Any, args: Any, kwargs: Any) -> Any:
         """The operation, for real where nothing fake is among its arguments."""
         given = list(tensors((args, kwargs)))
-        if any(isinstance(tensor, FakeTensor) for tensor in given):
+        fakes = [isinstance(tensor, FakeTensor) for tensor in given]
+        if any(fakes):
+            if func in QUICK and all(fakes):
+                return self._shapes(func, args, kwargs)
             if func is aten._local_scalar_dense.default:
                 return _scalar(given[0].dtype)
             if func is aten.sparse_mask.default:  # torch takes a fake mask for an empty one

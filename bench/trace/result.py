@@ -34,6 +34,10 @@ class Marks:
         self.of: dict[str, set[int]] = {}
         self.static_bytes = self.trainable = self.total = self.checkpoint_bytes = self.tokens = 0
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What was marked, without the model."""
+        return {name: value for name, value in vars(self).items() if name not in ("recorder", "_modules")}
+
     def weights(self) -> None:
         """What is there now is the base's."""
         gc.collect()

@@ -45,12 +45,13 @@ STEPS = 1000  # that a method is told of where the budget is in tokens or epochs
 MICRO_BATCHES = 2  # of a step, that are traced; more of them have the same peak
 
 
-def trace(question: Question, pretend: bool = True) -> Trace:
+def trace(question: Question, pretend: bool = True, processes: int = 1) -> Trace:
     """Trace a training.
 
     Args:
         question: what to train.
         pretend: on tensors without content; else the same is computed in earnest on this CPU, to compare the two.
+        processes: that may work on it, 1 or 2; the second is a fork of this one.
 
     Raises:
         NotTraceable: it is not supported, or reads contents that a trace does not have.
@@ -72,7 +73,7 @@ def trace(question: Question, pretend: bool = True) -> Trace:
             return recorder, marks
 
     config = plan(run.model, facts=True).config
-    recorder, marks = depth.recorded(record, config) if pretend else record(config.num_hidden_layers)
+    recorder, marks = depth.recorded(record, config, processes) if pretend else record(config.num_hidden_layers)
     return result(recorder, marks, question, max(1, run.train.gradient_accumulation))
 
 

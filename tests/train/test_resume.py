@@ -15,6 +15,7 @@ from bench.train import checkpoints, loop
 from methods.dpo import Dpo
 from methods.full import Full
 from methods.kto import Kto
+from methods.layers import Lisa
 from methods.lora import Lora
 from methods.orpo import Orpo
 from methods.prompt import Prompt
@@ -59,6 +60,9 @@ def _weights(model) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize(
     "method", [Lora(dropout=0.1), Full(), Prompt(), PTuning(), Dpo(), Kto(), Orpo()], ids=lambda method: method.name
+    "method",
+    [Lora(dropout=0.1), Full(), Prompt(), PTuning(), Dpo(), Lisa(layers=1, interval=2)],
+    ids=lambda method: method.name,
 )
 @pytest.mark.parametrize("accumulation", [1, 2])
 def test_an_interrupted_training_goes_on_to_the_same_losses_bit_for_bit(train, tmp_path, method, accumulation):

@@ -1,0 +1,112 @@
+"""A fork of a process that has imported everything answers as the process does that `python -m bench.trace` starts."""
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+
+from bench.advise import tracer
+from bench.advise.trace import NotTraceable, Question, Trace, Workload
+from bench.config import Model, Run
+from bench.config.run import to_dict
+from bench.method import get
+from bench.models.families import FAMILIES
+from bench.trace.serve import fork
+from bench.trace.training import trace
+
+WORKLOAD = Workload(rows=2, mean_tokens=16, longest_tokens=24)
+
+
+def question(method: str, layers: int = 2, family: str = "llama") -> Question:
+    facts = FAMILIES[family].facts | {"vocab_size": 512, "num_hidden_layers": layers}
+    run = Run(get(method)(), Model("tiny", architecture=facts))
+    run.train = replace(run.train, precision="float32", gradient_checkpointing=method == "prefix")
+    return Question(to_dict(run), WORKLOAD, "cpu")
+
+
+@pytest.fixture(autouse=True)
+def no_cache(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    monkeypatch.setenv("TUNEBENCH_CACHE", str(tmp_path))
+
+
+def test_a_fork_answers_as_a_process_of_its_own() -> None:
+    child = fork()
+    assert child is not None
+    assert child.poll() is None
+    answers = []
+    for asked in (question("lora"), question("prefix"), question("lora")):
+        line = {"run": asked.run, "workload": asdict(asked.workload), "device": asked.device}
+        child.stdin.write(json.dumps(line) + "\n")
+        child.stdin.flush()
+        answers.append(json.loads(child.stdout.readline()))
+    child.stdin.close()
+    assert child.wait() == 0 == child.poll()
+    assert "checkpointing" in answers[1]["refused"]
+    assert answers[0] == answers[2]
+    [own] = tracer.traces([question("lora")])
+    assert isinstance(own, Trace)
+    assert own == Trace.from_dict(answers[0]["trace"])
+
+
+def test_a_process_that_is_kept_is_asked_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    def another() -> None:
+        raise AssertionError("another process was started")
+
+    monkeypatch.setattr(tracer, "_child", another)
+    child = fork()
+    assert child is not None
+    tracer.keep(child)
+    [answer] = tracer.traces([question("lora")])
+    assert isinstance(answer, Trace)
+    assert child.poll() == 0
+
+
+def test_a_refusal_is_kept_and_a_mishap_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    [first] = tracer.traces([question("prefix")])
+    assert "checkpointing" in str(first)
+
+    class Dead:
+        stdin = stdout = None
+
+        def __init__(self) -> None:
+            raise OSError("asked again")
+
+    monkeypatch.setattr(tracer, "_child", Dead)
+    [again] = tracer.traces([question("prefix")])
+    assert isinstance(again, NotTraceable)
+    assert str(again) == str(first)
+
+
+def test_a_trace_that_takes_too_long_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracer, "LIMIT_S", 0.01)
+    child = fork()
+    assert child is not None
+    tracer.keep(child)
+    [answer] = tracer.traces([question("lora")])
+    assert str(answer) == "it could not be traced within 0.01 s"
+    assert child.poll() == -9
+
+
+def test_a_fork_that_dies_is_told() -> None:
+    child = fork()
+    assert child is not None
+    child.stdin.write("no question\n")
+    child.stdin.flush()
+    child.stdin.close()
+    assert child.wait() == 1
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_two_processes_find_what_one_does(family: str) -> None:
+    name = "n_layer" if family == "gpt2" else "num_hidden_layers"
+    asked = question("lora", family=family)
+    asked.run["model"]["architecture"] |= {name: 9}
+    one, two = trace(asked), trace(asked, processes=2)
+    assert one.to_dict() | {"operations": sorted(map(repr, one.operations))} == two.to_dict() | {
+        "operations": sorted(map(repr, two.operations))
+    }
+
+
+def test_what_fails_in_both_processes_fails_once() -> None:
+    with pytest.raises(NotTraceable, match="checkpointing"):
+        trace(question("prefix", layers=9), processes=2)
