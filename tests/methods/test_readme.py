@@ -36,7 +36,6 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[type[bench.met
         group.pop(f"{name}.yaml", None)
 
 
-
 @pytest.mark.parametrize("family", ["llama", "gpt2", "bert", "t5"])
 def test_the_example_keeps_the_contract(example: type[bench.method.Method], family: str, tmp_path: Path):
     outcomes = contract.check(example(), contract.tiny_model(tmp_path, family))

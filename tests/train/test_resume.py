@@ -59,9 +59,8 @@ def _weights(model) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    "method", [Lora(dropout=0.1), Full(), Prompt(), PTuning(), Dpo(), Kto(), Orpo()], ids=lambda method: method.name
     "method",
-    [Lora(dropout=0.1), Full(), Prompt(), PTuning(), Dpo(), Lisa(layers=1, interval=2)],
+    [Lora(dropout=0.1), Full(), Prompt(), PTuning(), Dpo(), Kto(), Orpo(), Lisa(layers=1, interval=2)],
     ids=lambda method: method.name,
 )
 @pytest.mark.parametrize("accumulation", [1, 2])
