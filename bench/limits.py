@@ -41,6 +41,20 @@ def undeclared(method: Method, base: Mapping[int, str], adapted: Any) -> str | N
     return f"expected the base to be frozen, as trains_base_weights() says, saw {found[0]} train"
 
 
+def stored_otherwise(run: Run, info: ModelInfo) -> str | None:
+    """None, or the reason why the method cannot use the weights as the checkpoint has them, quantised already."""
+    if not info.quantised or run.method is None:
+        return None
+    if run.method.trains_base_weights():
+        return (
+            f"the weights of {info.name} are quantised already ({info.quantised}), and method={run.title()} trains them"
+        )
+    if run.method.quantization() is not None:
+        stored = f"the weights of {info.name} are quantised already ({info.quantised})"
+        return f"{stored}, and method={run.title()} would quantise them; use the method on weights as they are"
+    return None
+
+
 def unsharded(run: Run, device: str) -> str | None:
     """None, or the reason why accelerate cannot shard the model here."""
     if device != "cuda":

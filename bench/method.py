@@ -42,6 +42,9 @@ class ModelInfo:
     device: str  # "cpu", "cuda" or "mps"
     kind: str = "causal"  # "causal", "classifier" (an encoder with a classification head) or "seq2seq"
     positions: int = 0  # the longest input that the model has places for; 0: any
+    quantised: str = (
+        ""  # how the weights of its checkpoint are stored already: "gptq", "awq", "hqq", ...; "": as they are
+    )
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from bench.data.prepare import general_text, prepare
 from bench.evaluate.forgetting import general_loss
 from bench.evaluate.scores import decoding, evaluate
 from bench.forecast import be_ready, forecast
-from bench.limits import too_few_for_general_text, too_long, undeclared, unsharded
+from bench.limits import stored_otherwise, too_few_for_general_text, too_long, undeclared, unsharded
 from bench.measure.environment import environment
 from bench.measure.memory import MemoryMeter, limit_memory
 from bench.method import Context, Method, ModelInfo, PluginError, place
@@ -115,7 +115,8 @@ def _carry_out(run: Run, folder: Path, record: Record, send: Send, attempt: Atte
         record.environment.device_memory_bytes = limit_memory(run.hardware.memory_gib, device)
     info = load.info(run.model, device, run.train.gradient_checkpointing)
     reason = too_long(run, info, run.task.kind) or (run.method.supports(info) if run.method is not None else None)
-    reason = reason or too_few_for_general_text(run, info) or (unsharded(run, device) if ranks.sharded() else None)
+    reason = reason or stored_otherwise(run, info) or too_few_for_general_text(run, info)
+    reason = reason or (unsharded(run, device) if ranks.sharded() else None)
     if reason is not None:
         raise Unsupported(reason)
     if ranks.rank() == 0:

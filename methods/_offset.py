@@ -35,7 +35,7 @@ def wide(config: LoraConfig) -> Wide:
     return Wide(**{field.name: getattr(config, field.name) for field in fields(config) if field.init})
 
 
-class _Offset(LoraVariant):  # type: ignore[misc]
+class _Offset(LoraVariant):
     """A LoRA layer that subtracts what its update was at the start."""
 
     @staticmethod

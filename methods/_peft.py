@@ -27,11 +27,16 @@ def attach(model: Any, config: Any, context: Context) -> Any:
     if context.info.kind == "classifier":
         config.modules_to_save = heads(model)
     adapted = get_peft_model(model, config)
-    for parameter in adapted.parameters():  # peft leaves some adapters, such as copies of norms, in the base's dtype
-        if parameter.requires_grad and parameter.is_floating_point():
-            parameter.data = parameter.data.float()
+    in_float32(adapted)
     settle_adapter(adapted)
     return adapted
+
+
+def in_float32(adapted: Any) -> None:
+    """Let what trains be float32: peft leaves some adapters, such as copies of norms, in the base's dtype."""
+    for parameter in adapted.parameters():
+        if parameter.requires_grad and parameter.is_floating_point():
+            parameter.data = parameter.data.float()
 
 
 def groups(model: Any) -> list[dict[str, Any]] | None:

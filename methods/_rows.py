@@ -1,6 +1,6 @@
 """Batches of training rows, for the starts that look at data."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from bench.method import Context
@@ -22,7 +22,7 @@ def batches(model: Any, context: Context, tokens: int = 0) -> Iterator[dict[str,
     """
     from bench.data.tokens import PadRight
 
-    rows = [_row(context.rows[i]) for i in range(min(MOST, len(context.rows)))]
+    rows = [{key: context.rows[i][key] for key in ("input_ids", "labels")} for i in range(min(MOST, len(context.rows)))]
     if not rows:
         raise ValueError("this start of the update needs training rows, and there are none")
     collate = PadRight(context.tokenizer.pad_token_id)
@@ -37,12 +37,3 @@ def batches(model: Any, context: Context, tokens: int = 0) -> Iterator[dict[str,
                 part, count, given = [], 0, True
         if given:
             return
-
-
-def _row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """As it is, or the preferred one of a pair."""
-    if "prompt_ids" not in row:
-        return {"input_ids": row["input_ids"], "labels": row["labels"]}
-    from bench.data.tokens import Tokens, training_row
-
-    return training_row(Tokens(row["prompt_ids"], row["chosen_ids"]))

@@ -9,6 +9,7 @@ from methods._linear import LinearAdapter
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+    from torch.optim import Optimizer
 
 UNKNOWN = 1000  # steps, of a schedule that nothing follows
 
@@ -16,7 +17,7 @@ UNKNOWN = 1000  # steps, of a schedule that nothing follows
 @register
 @dataclass
 class AdaLora(LinearAdapter):
-    """AdaLoRA: updates P E Q whose singular values E are pruned during training, the least important of all layers first.
+    """AdaLoRA: updates P E Q whose singular values E are pruned while it trains, the least important of all first.
 
     Zhang, Chen, Bukharin, Karampatziakis, He, Cheng, Chen, Zhao: "AdaLoRA: Adaptive Budget Allocation for
     Parameter-Efficient Fine-Tuning", 2023, arXiv:2303.10512. The schedule needs a budget in steps, tokens or epochs.
@@ -54,6 +55,16 @@ class AdaLora(LinearAdapter):
             fan_in_fan_out=_peft.has_conv1d(model),
         )
         return _peft.attach(model, config, context)
+
+    def optimizer(
+        self, model: "nn.Module", groups: list[dict[str, Any]], defaults: dict[str, Any]
+    ) -> "Optimizer | None":
+        """AdamW, whose checkpoints have what the schedule has noted too."""
+        import torch
+
+        optimizer = torch.optim.AdamW(groups, **defaults, fused=True)
+        _keep(optimizer, model)
+        return optimizer
 
     def after_step(self, model: Any, step: int, steps: int | None) -> None:
         """Note how important each singular value is, and prune by the schedule.
@@ -94,3 +105,35 @@ class AdaLora(LinearAdapter):
         if self.orthogonality < 0:
             found.append(f"method.orthogonality must be >= 0, got {self.orthogonality:g}")
         return found
+
+
+def _keep(optimizer: "Optimizer", model: Any) -> None:
+    """Let the averages of how important the parameters are be saved and loaded as a part of the optimizer's state."""
+    import torch
+
+    adalora = model.base_model
+    allocator, settings = adalora.rankallocator, adalora.peft_config["default"]
+    averages = {"sensitivity": "exp_avg_ipt", "uncertainty": "exp_avg_unc"}
+
+    def parameters() -> dict[str, Any]:
+        return {name: p for name, p in adalora.model.named_parameters() if ".lora_" in name and p.requires_grad}
+
+    def save(optimizer: Any) -> None:
+        for name, parameter in parameters().items():
+            for key, average in averages.items():
+                if name in getattr(allocator, average):
+                    optimizer.state[parameter][key] = getattr(allocator, average)[name]
+
+    def load(optimizer: Any) -> None:
+        for name, parameter in parameters().items():
+            if "sensitivity" not in optimizer.state[parameter]:
+                continue
+            allocator.ipt[name] = torch.zeros_like(parameter)
+            for key, average in averages.items():
+                getattr(allocator, average)[name] = optimizer.state[parameter].pop(key)
+        values = {name: p for name, p in parameters().items() if ".lora_E." in name}
+        if any(p.any() for p in values.values()):  # what is pruned is zero
+            settings.rank_pattern = {name: (p != 0).view(-1).tolist() for name, p in values.items()}
+
+    optimizer.register_state_dict_pre_hook(save)
+    optimizer.register_load_state_dict_post_hook(load)

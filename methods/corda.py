@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from bench.method import Context, register
+from bench.method import Context, ModelInfo, register
 from methods import _peft
 from methods.pissa import Offset
 
@@ -53,7 +53,7 @@ class Corda(DataOffset):
 
     def look(self, model: Any, config: Any, rows: "list[dict[str, Tensor]]") -> None:
         """At the covariance of every layer's inputs."""
-        from peft import CordaConfig
+        from peft.tuners.lora.config import CordaConfig
         from peft.tuners.lora.corda import preprocess_corda
 
         def run() -> None:
@@ -62,6 +62,12 @@ class Corda(DataOffset):
 
         config.corda_config = CordaConfig(corda_method="ipm")
         preprocess_corda(model, config, run)
+
+    def supports(self, model: ModelInfo) -> str | None:
+        """Needs layers that all read whole texts."""
+        if model.kind == "classifier":
+            return "peft's CorDA looks at layers that read texts, and the one before a classifier's head reads a token"
+        return super().supports(model)
 
     def start(self, layer: Any) -> None:
         """By the decomposition."""
@@ -72,7 +78,7 @@ class Corda(DataOffset):
 @register
 @dataclass
 class LoraGA(DataOffset):
-    """LoRA-GA: LoRA that starts from the singular vectors of every weight's gradient, and so learns as full fine-tuning.
+    """LoRA-GA: LoRA that starts from the singular vectors of every weight's gradient, to learn as full tuning does.
 
     Wang, Yu, Li: "LoRA-GA: Low-Rank Adaptation with Gradient Approximation", 2024, arXiv:2407.05000. The base keeps
     its weights and the start is subtracted beside them, which is the same; what is saved is a plain LoRA of twice the

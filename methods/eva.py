@@ -17,13 +17,13 @@ class Eva(Lora):
     """EVA: LoRA whose inner matrix starts from the principal components of each layer's inputs on the training data.
 
     Paischer, Hauzenberger, Schmied, Alkin, Deisenroth, Hochreiter: "Parameter Efficient Fine-tuning via Explained
-    Variance Adaptation", 2024, arXiv:2410.07170. The ranks are distributed over the layers by the variance that the
-    components explain; `rank` is their mean. All tokens of the rows count, not those with loss alone: of short answers
-    there are too few.
+    Variance Adaptation", 2024, arXiv:2410.07170. With `redistribution` above 1 ranks are moved to the layers whose
+    components explain more, and `rank` is their mean. All tokens of the rows count, not those with loss alone: of short
+    answers there are too few.
     """
 
     name: str = "eva"
-    redistribution: float = 2.0  # a layer's rank is at most so many times `rank`; 1: that of all layers is the same
+    redistribution: float = 1.0  # a layer has at most so many times `rank`, 2 in the paper; predictions are for 1
 
     def adapt(self, model: "nn.Module", context: Context) -> "nn.Module":
         """Add the update, and start it from a pass over the rows."""
@@ -45,6 +45,7 @@ class Eva(Lora):
                 gather_distributed_inputs=False,
                 show_progress_bar=False,
             )
+            _peft.in_float32(adapted)
         return adapted
 
     def supports(self, model: ModelInfo) -> str | None:

@@ -40,17 +40,15 @@ class LoraFA(Lora):
         """peft's, which takes pairs of A and B, and everything else as AdamW would."""
         from peft.optimizers.lorafa import LoraFAOptimizer
 
-        found = []
-        for group, kept in zip((".lora_", ".modules_to_save."), ({}, {"lr": _peft.HEAD_LEARNING_RATE}), strict=True):
-            named = [(n, p) for n, p in model.named_parameters() if group in n and (p.requires_grad or ".lora_A." in n)]
-            if named:
-                layers = [model.get_submodule(n.rpartition(".lora_")[0]) if ".lora_" in n else None for n, _ in named]
-                found.append(
-                    {
-                        "params": [parameter for _, parameter in named],
-                        "names": [name for name, _ in named],
-                        "scaling_factors": [layer and layer.scaling["default"] for layer in layers],
-                        **kept,
-                    }
-                )
+        named = list(model.named_parameters())
+        head = [(name, parameter) for name, parameter in named if ".modules_to_save." in name]
+        found = [_group([(name, parameter) for name, parameter in named if ".lora_" in name], self.alpha / self.rank)]
+        if head:
+            found.append(_group(head, 1.0) | {"lr": _peft.HEAD_LEARNING_RATE})
         return LoraFAOptimizer(found, **defaults)
+
+
+def _group(named: "list[tuple[str, Any]]", scale: float) -> dict[str, Any]:
+    """As peft's optimizer wants it: A and B follow each other, with their layers' scale."""
+    names, parameters = zip(*named, strict=True)
+    return {"params": list(parameters), "names": list(names), "scaling_factors": [scale] * len(names)}

@@ -25,7 +25,7 @@ from transformers.utils import logging as transformers_logging  # noqa: E402
 
 from bench.config import Model  # noqa: E402
 from bench.method import ModelInfo, Quantization  # noqa: E402
-from bench.models import kinds  # noqa: E402
+from bench.models import kinds, stored  # noqa: E402
 from bench.models.config import Plan, plan, positions  # noqa: E402
 from bench.models.locate import reporting, resolve, source  # noqa: E402
 from bench.models.tokenizer import load_tokenizer  # noqa: E402
@@ -83,6 +83,7 @@ def info(model: Model, device: str, gradient_checkpointing: bool = False) -> Mod
         device=device,
         positions=positions(config),
         kind=planned.kind,
+        quantised=stored.quantised(model, config),
     )
 
 
@@ -104,6 +105,7 @@ def load(
     quiet()
     planned = plan(model, facts=model.weights == "random", labels=labels)
     _check(planned, dtype, labels)
+    stored.check(model, planned.config, again=quantization is not None)
     tokenizer = load_tokenizer(planned)
     with reporting(model), torch.random.fork_rng():
         torch.manual_seed(RANDOM_SEED)

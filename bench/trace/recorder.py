@@ -5,7 +5,6 @@ are torch's fake tensors, which have a shape and no content, while what decides 
 stays real: so the harness's code takes the same paths as in a real run, and a model of any size needs no memory.
 """
 
-import math
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -171,7 +170,7 @@ class Recorder(TorchDispatchMode):
             if func is aten.sparse_mask.default:  # torch takes a fake mask for an empty one
                 places = given[-2]
                 return torch.sparse_coo_tensor(places, args[0].new_empty(places.shape[1]), args[0].shape)
-            if func is aten.eq.Scalar and math.isinf(args[1]):  # whether something has overflowed: nothing has
+            if func is aten.isinf.default:  # nothing overflows
                 with unset_fake_temporarily():
                     return torch.zeros(args[0].shape, dtype=torch.bool)
             if func in INDEXED:

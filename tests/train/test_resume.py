@@ -12,12 +12,15 @@ import torch
 from bench.objective import of
 from bench.records import store
 from bench.train import checkpoints, loop
+from methods.adalora import AdaLora
 from methods.dpo import Dpo
 from methods.full import Full
 from methods.kto import Kto
 from methods.layers import Lisa
 from methods.lora import Lora
+from methods.lorafa import LoraFA
 from methods.orpo import Orpo
+from methods.pissa import Pissa
 from methods.prompt import Prompt
 from methods.ptuning import PTuning
 
@@ -60,7 +63,10 @@ def _weights(model) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize(
     "method",
-    [Lora(dropout=0.1), Full(), Prompt(), PTuning(), Dpo(), Kto(), Orpo(), Lisa(layers=1, interval=2)],
+    [
+        Lora(dropout=0.1), LoraFA(), AdaLora(), Pissa(), Full(), Prompt(), PTuning(), Dpo(), Kto(), Orpo(),
+        Lisa(layers=1, interval=2),
+    ],  # fmt: skip
     ids=lambda method: method.name,
 )
 @pytest.mark.parametrize("accumulation", [1, 2])
