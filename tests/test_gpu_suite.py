@@ -14,6 +14,7 @@ from bench.app import plan
 from bench.config import Run
 from bench.launch.running import unreached
 from bench.measure import memory as meter
+from bench.objective import of
 from bench.records.schema import Environment, Phase, Quantiles, Record, Status, Training
 from bench.worker import work
 from tests.gpu import suite, test_caps, test_memory
@@ -83,7 +84,7 @@ def test_a_run_of_the_rehearsal_takes_15_steps_over_rows_of_exact_length(overrid
     record = work(run, tmp_path / "cpu" / run.run_id(), lambda event: None)
     assert record.status is Status.OK, record.traceback
     assert (record.training.steps, record.training.warmup_steps, record.training.micro_batch_size) == (15, 5, 2)
-    assert record.training.tokens == 15 * 2 * 64 * (2 if run.method.objective == "dpo" else 1)
+    assert record.training.tokens == 15 * 2 * 64 * of(run.method).sequences
     assert record.training.trained_tokens == record.training.tokens // 2
     asked = suite.question(record)
     assert asked.workload == Workload(2, mean_tokens=64, longest_tokens=64, labelled=0.5, padded=False)
@@ -122,7 +123,7 @@ def measured(planned: list[Run]) -> Callable[..., Compared]:
         run = next(left)
         record = unreached(run, Status.OK, "")
         record.environment = Environment("nvidia-x", "cuda", "NVIDIA X", 80 * GIB, None, None, None, None, "", None, {})
-        tokens = 15 * run.train.batch_size * run.task.max_length * (2 if run.method.objective == "dpo" else 1)
+        tokens = 15 * run.train.batch_size * run.task.max_length * of(run.method).sequences
         times = Quantiles(0.1, 0.1, 0.1)
         record.training = Training(
             15, 5, 15 * run.train.batch_size, tokens, tokens // 2, 1.5, times, 1.0, 1.0, 1.0, 1.0, 1e-6, "", "", "", ""

@@ -15,12 +15,16 @@ from bench.config import Budget, Launch, Measure, Model, Run, Task, Train, to_di
 from bench.data import tasks
 from bench.limits import too_few_for_general_text, too_long
 from bench.method import Context, Method, ModelInfo
+from bench.objective import of
 from bench.records import store
 from bench.records.schema import Record, Status
 from bench.worker import work
+from methods.cpo import Cpo
 from methods.dpo import Dpo
 from methods.full import Full
+from methods.kto import Kto
 from methods.lora import Lora
+from methods.orpo import Orpo
 from methods.prefix import Prefix
 from methods.qlora import Qlora
 
@@ -135,12 +139,14 @@ def test_a_method_is_told_of_the_data_and_of_the_steps(make_run, monkeypatch):
     assert len(row["labels"]) == len(row["input_ids"])
 
 
-@pytest.mark.parametrize("method", [Dpo(), Dpo(adapter=Full()), Qlora()], ids=lambda m: m.title())
+@pytest.mark.parametrize(
+    "method", [Dpo(), Dpo(adapter=Full()), Kto(adapter=Full()), Orpo(), Cpo(), Qlora()], ids=lambda m: m.title()
+)
 def test_every_objective_and_storage_ends_well(method: Method, make_run):
     record, _ = carry_out(make_run(method, measure=Measure(forgetting=False)))
     assert (record.status, record.reason) == (Status.OK, None)
     names = [phase.name for phase in record.phases]
-    reference = ["reference"] if method.objective == "dpo" else []
+    reference = ["reference"] if of(method).reference else []
     assert names == ["load", *reference, "adapt", "train", "evaluate", "save"]
     assert record.evaluation.general_loss is None
     assert record.evaluation.forgetting is None

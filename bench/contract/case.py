@@ -125,7 +125,7 @@ class Case:
         if loop.precomputes_reference(run, rows):
             rows = loop.with_reference(base, rows, tokenizer, len(rows))
         set_seed(run.seed)
-        model = self.method.adapt(base, self.context(tokenizer, rows, run.budget.steps))
+        model = self.method.adapt(base, self.context(tokenizer, loop.supervised(rows), run.budget.steps))
         seed = torch.initial_seed()
         if kind == "classifier":
             kinds.train_heads(model)

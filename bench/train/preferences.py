@@ -7,8 +7,9 @@ computed, for which TRL has no way on all devices: the same losses are taken of 
 `train.loss=full` is TRL's own loss, and tests hold the two to the same values.
 """
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, cast
+from unittest.mock import patch
 
 import torch
 from datasets import Dataset
@@ -69,15 +70,18 @@ class Referenced(Paired):
         self.known = "ref_chosen_logps" in rows.column_names
         settings = self.settings() | {"disable_dropout": True, "max_length": None}
         masters = {name: p.data for name, p in model.named_parameters() if p.requires_grad}
-        super().__init__(  # type: ignore[call-arg]
-            model=model,
-            ref_model=None if ranks.sharded() else _NoReference(model.config),
-            args=self.config(**(arguments | settings), precompute_ref_log_probs=self.known),
-            data_collator=self.collate and self.collate(tokenizer.pad_token_id),
-            train_dataset=rows,
-            processing_class=tokenizer,
-            callbacks=[meter],
-        )  # fmt: skip
+        # TRL refuses an adapter of the head, which its own way to compute log-probabilities would pass over
+        headless = patch.object(model, "get_output_embeddings", lambda: None)
+        with nullcontext() if run.train.loss == "full" else headless:
+            super().__init__(  # type: ignore[call-arg]
+                model=model,
+                ref_model=None if ranks.sharded() else _NoReference(model.config),
+                args=self.config(**(arguments | settings), precompute_ref_log_probs=self.known),
+                data_collator=self.collate and self.collate(tokenizer.pad_token_id),
+                train_dataset=rows,
+                processing_class=tokenizer,
+                callbacks=[meter],
+            )  # fmt: skip
         self.ref_model = None
         for name, p in model.named_parameters():
             if name in masters:

@@ -9,7 +9,7 @@ import bitsandbytes as bnb
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, logsigmoid
+from torch.nn.functional import cross_entropy
 
 from bench.config import Model
 from bench.method import Context, Method, discover
@@ -17,6 +17,8 @@ from bench.models import checkpoint, matrix
 from bench.models.families import END_ID, FAMILIES, PAD_ID
 from bench.models.load import info, load
 from bench.models.tiny import TEXT, tiny_model
+from bench.objective import of
+from bench.train.losses import Pairs, preference_loss
 
 SEVEN = ("dpo", "full", "lora", "prefix", "prompt", "ptuning", "qlora")
 FOUND = {family: {name: cells[name] for name in SEVEN} for family, cells in matrix.matrix().items()}
@@ -76,17 +78,18 @@ class Pair:
         return logits
 
     def loss(self, model: nn.Module, right: Batch, wrong: Batch, reference: Tensor) -> Tensor:
-        if self.method.objective == "dpo":
-            margin = self._margin(model, right, wrong)
-            return -logsigmoid(self.method.beta * (margin - reference)).mean()  # type: ignore[attr-defined]
+        if of(self.method).preferences:
+            tokens = torch.cat([(self._labels(batch) != IGNORED).sum(1) for batch in (right, wrong)])
+            pairs = Pairs(self._log_probs(model, right, wrong), tokens, reference, divergence=torch.zeros(()))
+            return preference_loss(self.method, pairs)
         return cross_entropy(self.logits(model, right).flatten(0, -2), self._labels(right).flatten())
 
-    def _margin(self, model: nn.Module, right: Batch, wrong: Batch) -> Tensor:
+    def _log_probs(self, model: nn.Module, right: Batch, wrong: Batch) -> Tensor:
         sums = []
         for batch in (right, wrong):
             losses = cross_entropy(self.logits(model, batch).mT, self._labels(batch), reduction="none")
             sums.append(-losses.sum(1))
-        return sums[0] - sums[1]
+        return torch.cat(sums)
 
     def _labels(self, batch: Batch) -> Tensor:
         return batch["labels"][:, 1:] if self.kind == "causal" else batch["labels"]
@@ -96,10 +99,10 @@ class Pair:
         torch.manual_seed(0)
         base, context = self.base()
         right, wrong = (self.batch(context.tokenizer, answers) for answers in (RIGHT, WRONG))
-        reference = torch.zeros(4)
-        if self.method.objective == "dpo":
+        reference = torch.zeros(8)
+        if of(self.method).reference:
             with torch.no_grad():
-                reference = self._margin(base.eval(), right, wrong)
+                reference = self._log_probs(base.eval(), right, wrong)
         model: Any = self.method.adapt(base, context)
         training = [p for p in model.parameters() if p.requires_grad]
         groups: Any = self.method.param_groups(model) or training
@@ -186,7 +189,7 @@ def test_what_is_refused_has_a_reason_in_words_that_still_holds(family: str, nam
     assert reason is not None
     assert len(reason.split()) > 5
     assert "Error" not in reason
-    if name == "dpo" and FAMILIES[family].kind != "causal":
+    if of(discover()[name]).preferences and FAMILIES[family].kind != "causal":
         return  # the reason is TRL's trainer, which has no other kinds
     with pytest.raises((ValueError, AttributeError)):
         pair_of(family, name).train()

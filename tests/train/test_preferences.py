@@ -1,6 +1,7 @@
 """Preferences: every loss has the values of TRL, and is trained, counted and resumed as the others are."""
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,10 +11,13 @@ from trl import DPOTrainer, KTOTrainer
 from trl.experimental.cpo import CPOTrainer
 from trl.experimental.orpo import ORPOTrainer
 
+from bench.config import Model
+from bench.contract.case import Case
 from bench.data.example import Example
 from bench.data.tokens import Tokens, mismatched_row, tokenise, training_row
-from bench.method import Method
-from bench.objective import OBJECTIVES
+from bench.method import Method, discover, get
+from bench.models.load import info
+from bench.objective import OBJECTIVES, of
 from bench.train import loop
 from bench.train.losses import LOSSES, Pairs, dpo, kto, orpo
 from bench.train.trainers import trainer_class
@@ -192,6 +196,29 @@ def test_every_objective_trains_every_kind_of_adapter(objective: Method, adapter
     assert sum(fitted.losses[-3:]) < sum(fitted.losses[:3])
     assert fitted.training.trainable_dtype == "float32"
     assert set(getattr(fitted.model, "peft_config", {"default": 0})) == {"default"}
+
+
+ADAPTERS = [name for name, cls in discover().items() if not of(cls).preferences]
+QUICK = ("lora", "trainable-tokens")  # the others are slow tests
+
+
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in ADAPTERS])
+def test_every_adapter_learns_from_preferences_and_is_held_to_the_base(name: str, tiny_llama: str, monkeypatch):
+    adapter = get(name)()
+    dpo = Dpo(adapter=adapter, learning_rate=adapter.learning_rate)
+    if (reason := adapter.supports(info(Model(path=tiny_llama), "cpu"))) is not None:
+        with pytest.raises(ValueError, match=re.escape(reason)):
+            Case(dpo, tiny_llama)
+        return
+    case, found = Case(dpo, tiny_llama), []
+    for known in (True, adapter.trains_base_weights()):
+        monkeypatch.setattr(loop, "precomputes_reference", lambda run, rows, known=known: known)
+        found.append(case.train(case.run(steps=6)).losses)
+    assert found[0] == pytest.approx(found[1], abs=1e-4)
+    assert len(set(found[0])) > 3
+    monkeypatch.setattr(loop, "precomputes_reference", lambda run, rows: False)
+    orpo = Case(Orpo(adapter=adapter, learning_rate=adapter.learning_rate), tiny_llama)
+    assert all(map(math.isfinite, orpo.train(orpo.run(steps=2)).losses))
 
 
 @dataclass
