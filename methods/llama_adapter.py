@@ -20,7 +20,7 @@ class LlamaAdapter(LinearAdapter):
     """
 
     name: str = "llama-adapter"
-    learning_rate: float = 3e-2
+    learning_rate: float = 1e-1
     tokens: int = 10  # of the prompt in each layer
     layers: int = 0  # that have one, from the last; 0: all
 

@@ -60,7 +60,7 @@ class SuperTuning(LinearAdapter):
     """
 
     name: str = "super-tuning"
-    learning_rate: float = 1e-2
+    learning_rate: float = 5e-2
     sparsity: float = 0.99  # share of the entries that do not train
     largest: bool = True  # else the smallest entries train
     rank: int = 0  # of a LoRA beside the entries; 0: none

@@ -54,7 +54,9 @@ def test_an_adapter_is_small_and_a_whole_model_is_not(tiny_llama: str, tmp_path:
 
 
 @pytest.mark.parametrize("name", discover())
-def test_no_network_is_asked(name: str, tiny_llama: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_no_network_is_asked(
+    name: str, tiny_llama: str, tiny_gpt2: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     asked = []
 
     def refuse(*args: object, **_: object) -> None:
@@ -64,9 +66,10 @@ def test_no_network_is_asked(name: str, tiny_llama: str, tmp_path: Path, monkeyp
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     method = discover()[name]()
-    model, context = adapted(tiny_llama, method)
+    folder = tiny_gpt2 if name == "bitfit" else tiny_llama
+    model, context = adapted(folder, method)
     checkpoint.save(model, tmp_path)
-    base, _ = load(Model(name="tiny", path=tiny_llama), "cpu", method.quantization(), torch.float32)
+    base, _ = load(Model(name="tiny", path=folder), "cpu", method.quantization(), torch.float32)
     checkpoint.reload(base, tmp_path, method, context)
     assert not asked
 
