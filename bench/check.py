@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.app import UserError
+from bench.capabilities import HEADERS
 from bench.config import Model
 from bench.method import Method, PluginError, did_you_mean
 
@@ -79,6 +80,7 @@ def _wanted(overrides: Sequence[str], families: str | None) -> tuple[Method, Seq
 def check(method: Method, models: Sequence[str] | Model) -> int:
     """Print every clause's outcome on every model; 1 if one is broken."""
     from bench import contract
+    from bench.contract.probe import probe
 
     counts = dict.fromkeys(("kept", "unsupported", "broken"), 0)
     clauses = contract.CLAUSES
@@ -95,6 +97,9 @@ def check(method: Method, models: Sequence[str] | Model) -> int:
         for outcome in contract.outcomes(case, clauses):
             counts[outcome.word] += 1
             print(f"  {outcome}", flush=True)
+        if clauses is contract.CLAUSES and not counts["broken"] and not isinstance(models, Model):
+            cells = zip(HEADERS, probe(case).cells(), strict=True)
+            print(f"  capabilities: {', '.join(f'{header}: {cell}' for header, cell in cells if cell)}", flush=True)
         clauses = contract.CLAUSES[len(contract.DECLARED) :]  # which say nothing of a model
     print(", ".join(f"{count} {word}" for word, count in counts.items()))
     return 1 if counts["broken"] else 0

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from bench import __version__
+from bench import __version__, listing
 from bench.__main__ import USAGE, main
 from bench.advise.cards import listed as cards_listed
 from bench.app import UserError, plan
@@ -41,11 +41,10 @@ def type_(tmp_path: Path) -> Type:
     return lambda *words: typed(tmp_path, *words)
 
 
-METHODS = "dpo, dpo-qlora, full, lora, prefix, prompt, ptuning, qlora"
-ADAPTERS = "full, lora, prefix, prompt, ptuning, qlora"
+METHODS = ", ".join(sorted([*discover(), *(name for name, _ in listing.named("method"))]))
 KNOWN = (
-    "advise, calibrate, check, compare, data, hardware, import, methods, models, new-method, report, reproduce, run, serve, "
-    "status, sweep, table, tasks"
+    "advise, calibrate, check, compare, data, hardware, import, methods, models, new-method, report, reproduce, run, "
+    "serve, status, sweep, table, tasks"
 )
 
 
@@ -74,7 +73,7 @@ def test_what_cannot_be_run_is_one_message_and_exit_code_2(words: str, message: 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("run method=zzz", f"method: there is no 'zzz'; there are: {METHODS}"),
+        ("run method=zzz", "method: there is no 'zzz'; `tunebench methods` lists what there is"),
         ("run ++train.batchsize=1", "there is no key 'train.batchsize'; did you mean 'train.batch_size'?"),
         ("run model=hub", "model.path must be given: a folder, or ORG/NAME on the Hugging Face Hub"),
         ("run seed=x", "seed: Value 'x' of type 'str' could not be converted to Integer"),
@@ -92,7 +91,7 @@ def test_what_cannot_be_run_is_one_message_and_exit_code_2(words: str, message: 
         ("run hardware=gpu", "hardware: there is no 'gpu'; did you mean 'cpu'?"),
         ("run +experiment=seed", "experiment: there is no 'seed'; did you mean 'seeds'?"),
         ("run method=lora,prompt", "method=lora,prompt names several runs: use `tunebench sweep`"),
-        ("run method=dpo method/adapter=dpo", f"method/adapter: there is no 'dpo'; there are: {ADAPTERS}"),
+        ("run method=dpo method/adapter=dpo", "method/adapter: there is no 'dpo'; `tunebench methods` lists what there is"),
         ("sweep method.rank_=1,2 method=lora", "there is no key 'method.rank_'; did you mean 'method.rank'?"),
         ("method=loar", "method: there is no 'loar'; did you mean 'lora'?"),
         ("-m model=hub", "model.path must be given: a folder, or ORG/NAME on the Hugging Face Hub"),

@@ -278,7 +278,7 @@ def _group_error(override: Override) -> list[str]:
     inside = [option for option in options if option.endswith(f"/{value}")]  # its folder was left out
     near = did_you_mean(inside[0] if inside else str(value), options)
     if len(options) > _LISTED and "did you mean" not in near:
-        near = f"; `tunebench {group}s` lists what there is"
+        near = f"; `tunebench {group.split('/')[0]}s` lists what there is"
     return [f"{group}: there is no {str(value)!r}{near}"]
 
 

@@ -35,7 +35,11 @@ def probe(case: Case, seen: Mapping[str, Outcome] | None = None) -> Capabilities
     Args:
         case: on the first family of TRIED that the method supports.
         seen: outcomes of clauses that were run already, by name.
+
+    Raises:
+        Exception: what the method raises that cannot be trained at all.
     """
+    _ = case.trained
     seen = seen or {}
     kept = {c.__name__: (seen.get(c.__name__) or c(case)).word == "kept" for c in (merging, checkpointing)}
     return Capabilities(

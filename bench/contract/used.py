@@ -12,6 +12,7 @@ from bench.contract.trained import EXACT, distance
 from bench.models.load import parameters
 
 NEW_TOKENS = 8
+NEARLY = 0.1  # share by which the parameters of a trace may differ
 MERGED = 1e-4  # of the logits' size: the largest difference that merging may make
 
 
@@ -103,12 +104,15 @@ def _one_by_one(case: Case, model: Any, start: Tensor) -> list[int]:
 
 @clause("adapt")
 def traceable(case: Case) -> str | None:
-    """The advisor can trace it: adapted and trained on tensors without content, it has as many parameters."""
+    """The advisor can trace it: adapted and trained on tensors without content, it has about as many parameters.
+
+    Not just as many where a method reads data to share them out, which a trace does not have.
+    """
     try:
         found = case.traced.result()
     except RuntimeError as error:
         return f"expected a trace, saw {error}"
     expected = parameters(case.trained.model).trainable
-    if found.trainable_parameters == expected:
+    if abs(found.trainable_parameters - expected) <= NEARLY * expected:
         return None
     return f"expected a trace with {expected} trainable parameters, as in earnest, saw {found.trainable_parameters}"

@@ -80,7 +80,7 @@ class Forgetful(Good):
         def count(module, args, out):
             if module.training:
                 module.seen += 1
-            return out + module.seen * torch.arange(320)
+            return out + 1e-3 * module.seen * torch.arange(320)
 
         model.lm_head.register_forward_hook(count)
         return model

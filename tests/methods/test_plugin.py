@@ -53,6 +53,7 @@ def _copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # a sweep of three runs, and the contract twice
 def test_it_is_listed_swept_beside_a_built_in_method_and_checked(installed: Path, tmp_path: Path):
     listed = _run(installed / "tunebench", "methods", cwd=tmp_path)
     line = "Gain: train a factor for every output of every linear layer. (learning rate 0.03)"
