@@ -251,10 +251,12 @@ class Job:
         return None if base is None else base.general_loss
 
     def save(self, model: nn.Module) -> None:
-        """Write the trained weights for their size, and keep them if asked to."""
+        """Write the trained weights for their size, and keep them unless they are the base's own or unwanted."""
+        method, settings = self.run.method, self.run.launch
+        whole = method is not None and method.trains_base_weights()
         with self.phase("save"):
-            if self.run.launch.keep_adapter:
-                self.record.checkpoint_bytes = checkpoint.save(model, self.folder / "adapter")
+            if settings.keep_model if whole else settings.keep_adapter:
+                self.record.checkpoint_bytes = checkpoint.save(model, self.folder / store.WEIGHTS)
             else:
                 with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
                     self.record.checkpoint_bytes = checkpoint.save(model, Path(scratch))

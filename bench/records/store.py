@@ -25,6 +25,7 @@ from bench.records.schema import SCHEMA_VERSION, Record
 STEPS = "steps.jsonl"
 EXAMPLES = "examples.jsonl"
 CHECKPOINTS = "checkpoints"  # of an unfinished training
+WEIGHTS = "adapter"  # folder of what was trained, an adapter or a whole model, where the run keeps it
 JSON_TYPES = {list: "list", str: "string", int: "number", float: "number", bool: "truth value", type(None): "null"}
 
 
