@@ -12,13 +12,14 @@ import importlib
 import importlib.metadata
 import pkgutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
 
 ENTRY_POINTS = "tunebench.methods"
 BASE = "base"  # the label of the untouched base model; no method may take it
@@ -47,14 +48,18 @@ class Context:
     tokenizer: Any
     instruction: str  # one sentence that says what the task asks, to start a soft prompt from
     examples: tuple[str, ...] = ()  # a few training texts, prompt and completion
+    rows: Sequence[Mapping[str, Any]] = ()  # all training rows as token ids, for a start that reads data
+    steps: int | None = None  # of the optimizer, that the budget has; None: it is in seconds
+    contents: bool = True  # False in a trace, whose tensors have shapes alone: a start that reads them is left out
 
 
 @dataclass(frozen=True)
 class Quantization:
-    """How the base weights are stored before an adapter goes on top (bitsandbytes' 4-bit data types)."""
+    """How the base weights are stored before an adapter goes on top, by bitsandbytes."""
 
-    data_type: str = "nf4"
-    double: bool = True
+    data_type: str = "nf4"  # "nf4" or "fp4", of 4 bits
+    double: bool = True  # whether the constants of 4 bits are quantised too
+    bits: int = 4  # 8: LLM.int8, for which the other two mean nothing
 
 
 @dataclass
@@ -93,6 +98,31 @@ class Method:
 
     def param_groups(self, model: "nn.Module") -> list[dict[str, Any]] | None:
         """Optimizer parameter groups, as torch.optim takes them; None is one group of all that trains."""
+        return None
+
+    def optimizer(
+        self, model: "nn.Module", groups: list[dict[str, Any]], defaults: dict[str, Any]
+    ) -> "Optimizer | None":
+        """The optimizer of this method; None is the loop's AdamW.
+
+        Args:
+            model: what `adapt` returned.
+            groups: those of `param_groups`, or one of all that trains.
+            defaults: `lr`, `betas`, `eps` and `weight_decay` of the loop, as keyword arguments.
+        """
+        return None
+
+    def after_step(self, model: "nn.Module", step: int, steps: int | None) -> None:
+        """Called after every optimizer step, while the gradients are still there.
+
+        Args:
+            model: what `adapt` returned.
+            step: which one it was, from 1.
+            steps: of the whole training; None if the budget is in seconds.
+        """
+
+    def penalty(self, model: "nn.Module") -> "Tensor | None":
+        """What is added to the loss of every step to be differentiated with it; reported losses are without it."""
         return None
 
     def supports(self, model: ModelInfo) -> str | None:

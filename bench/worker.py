@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -33,6 +33,7 @@ from bench.records import store
 from bench.records.attempt import Attempt
 from bench.records.schema import Evaluation, Record, Scores, Status
 from bench.train import loop, ranks, tracking
+from bench.train.budget import total_steps
 from bench.train.meter import Diverged, Send
 from bench.train.precision import compute_precision
 
@@ -195,7 +196,9 @@ class Job:
         set_seed(run.seed)
         with self.phase("adapt"):
             examples = tuple(f"{e.prompt}{e.completion}" for e in data.train[:8])
-            model = method.adapt(model, Context(info, tokenizer, data.instruction, examples))
+            steps = total_steps(run.budget, loop.lengths(rows), run.train.batch_size)
+            context = Context(info, tokenizer, data.instruction, examples, cast("Sequence[Any]", rows), steps)
+            model = method.adapt(model, context)
             if self.kind == "classifier":
                 train_heads(model)
             self.record.parameters = load.parameters(model)

@@ -1,4 +1,4 @@
-"""QLoRA: LoRA on base weights that are stored in 4 bits."""
+"""QLoRA: LoRA on base weights that are stored in 4 or in 8 bits."""
 
 from dataclasses import dataclass
 
@@ -17,13 +17,17 @@ class Qlora(Lora):
     """
 
     name: str = "qlora"
-    data_type: str = "nf4"  # nf4 | fp4
-    double_quantization: bool = True  # the constants of the quantisation are quantised too
+    bits: int = 4  # 4 | 8: LLM.int8, Dettmers, Lewis, Belkada, Zettlemoyer 2022, arXiv:2208.07339
+    data_type: str = "nf4"  # nf4 | fp4, of 4 bits
+    double_quantization: bool = True  # the constants of the 4-bit quantisation are quantised too
 
     def quantization(self) -> Quantization:
-        """All linear layers but the head in 4 bits; the update itself stays float32."""
-        return Quantization(self.data_type, self.double_quantization)
+        """All linear layers but the head in 4 or 8 bits; the update itself stays float32."""
+        return Quantization(self.data_type, self.double_quantization, self.bits)
 
     def errors(self) -> list[str]:
-        """Those of LoRA, and the data type."""
-        return super().errors() + one_of("data_type", self.data_type, ("nf4", "fp4"))
+        """Those of LoRA, and how the base is stored."""
+        found = super().errors() + one_of("data_type", self.data_type, ("nf4", "fp4"))
+        if self.bits not in (4, 8):
+            found.append(f"method.bits must be 4 or 8, got {self.bits}")
+        return found

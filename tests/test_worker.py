@@ -118,6 +118,23 @@ def test_a_run_beside_its_base_run_is_recorded_whole(make_run):
     assert {(e["split"], e["of"]) for e in events if e["event"] == "evaluate"} == {("validation", 6), ("test", 5)}
 
 
+def test_a_method_is_told_of_the_data_and_of_the_steps(make_run, monkeypatch):
+    seen: list[Context] = []
+    adapt = Lora.adapt
+    monkeypatch.setattr(
+        Lora, "adapt", lambda self, model, context: (seen.append(context), adapt(self, model, context))[1]
+    )
+    for budget in (Budget(epochs=1), Budget(seconds=0.1)):
+        carry_out(replace(make_run(Lora(), measure=Measure(forgetting=False)), budget=budget))
+    epoch, clock = seen
+    assert (epoch.steps, clock.steps, epoch.contents) == (6, None, True)
+    assert len(epoch.rows) == 24
+    assert len(epoch.examples) == 8
+    row = epoch.rows[0]
+    assert epoch.tokenizer.decode(row["input_ids"], skip_special_tokens=True) == epoch.examples[0]
+    assert len(row["labels"]) == len(row["input_ids"])
+
+
 @pytest.mark.parametrize("method", [Dpo(), Dpo(adapter=Full()), Qlora()], ids=lambda m: m.title())
 def test_every_objective_and_storage_ends_well(method: Method, make_run):
     record, _ = carry_out(make_run(method, measure=Measure(forgetting=False)))

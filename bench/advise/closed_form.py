@@ -19,7 +19,7 @@ from bench.config.run import from_dict
 from bench.method import Method
 
 FITTED = Path(__file__).parent / "closed_form.json"
-PACKED = 0.516  # bytes of a 4-bit weight with its scales, which are quantised too
+PACKED = {4: 0.516, 8: 1.0}  # bytes of a weight of so many bits with its scales, those of 4 quantised too
 WORKSPACE = 8519680  # bytes that torch keeps for cuBLAS
 STATES = 16  # bytes of a trained weight with its gradient and two moments, in float32
 UNGATED = ("gpt2", "gpt_neo", "gpt_neox", "gptj", "bloom", "falcon", "opt", "phi", "bert", "roberta")
@@ -90,7 +90,8 @@ def terms(question: Question) -> Terms | None:
 def _stored(method: Method, linear: float, embedded: float) -> float:
     if method.trains_base_weights():
         return STATES * (linear + embedded)
-    return (PACKED if method.quantization() else 2) * linear + 2 * embedded
+    quantization = method.quantization()
+    return (PACKED[quantization.bits] if quantization else 2) * linear + 2 * embedded
 
 
 def weights(facts: dict[str, Any], hidden: int, layers: int, vocabulary: int) -> tuple[float, float, float]:

@@ -186,6 +186,7 @@ def facts_of(record: Record, question: Question) -> Facts | None:
     assert method is not None
     if method.objective == "dpo":
         facts = replace(facts, rows=2 * facts.rows)
-    if method.quantization() is not None:
-        facts = replace(facts, weight_bytes=BYTES["int4"])
+    quantization = method.quantization()
+    if quantization is not None:
+        facts = replace(facts, weight_bytes=BYTES[f"int{quantization.bits}"])
     return replace(facts, full=True, parameters=counts.total) if method.trains_base_weights() else facts

@@ -100,7 +100,7 @@ def load(
     Args:
         model: which one.
         device: "cuda", "mps" or "cpu".
-        quantization: 4-bit storage of all linear layers but the head; None for none.
+        quantization: storage of all linear layers but the head in 4 or 8 bits; None for none.
         dtype: of all weights that are not quantised, and of the computation with those that are.
         labels: the classes of a classifier; the other kinds have none.
         trained: folder of a whole model of the same architecture, whose weights stand in for the model's own.
@@ -170,7 +170,7 @@ def _pretrained(
     planned: Plan, place: str, device: str, quantization: Quantization | None, dtype: torch.dtype
 ) -> PreTrainedModel:
     model, classifier = planned.model, planned.kind == "classifier"
-    quantized = {} if quantization is None else {"quantization_config": _in_4_bits(planned, quantization, dtype)}
+    quantized = {} if quantization is None else {"quantization_config": _quantised(planned, quantization, dtype)}
     loaded, report = kinds.CLASSES[planned.kind].from_pretrained(
         place,
         config=planned.config,
@@ -193,11 +193,11 @@ def _pretrained(
     if lacking:
         raise ValueError(f"model.path: {model.path} lacks {len(lacking)} of its weights, such as {min(lacking)}")
     if quantization is not None:
-        _check_quantised(model, loaded)
+        _check_quantised(model, loaded, quantization)
     return loaded
 
 
-def _in_4_bits(planned: Plan, quantization: Quantization, dtype: torch.dtype) -> BitsAndBytesConfig:
+def _quantised(planned: Plan, quantization: Quantization, dtype: torch.dtype) -> BitsAndBytesConfig:
     if (
         planned.config.model_type == "falcon"
     ):  # only `nn.Linear` itself is quantised, not Falcon's class that is the same
@@ -206,6 +206,8 @@ def _in_4_bits(planned: Plan, quantization: Quantization, dtype: torch.dtype) ->
     if planned.kind == "classifier":
         with torch.device("meta"):
             head = kinds.heads(kinds.build(planned, dtype))
+    if quantization.bits == 8:
+        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=head)
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type=quantization.data_type,
@@ -215,14 +217,15 @@ def _in_4_bits(planned: Plan, quantization: Quantization, dtype: torch.dtype) ->
     )
 
 
-def _check_quantised(model: Model, loaded: PreTrainedModel) -> None:
+def _check_quantised(model: Model, loaded: PreTrainedModel, quantization: Quantization) -> None:
     """Refuse a model that has most of its weights in modules that were left as they are, which nothing else says."""
     ends = (loaded.get_input_embeddings(), loaded.get_output_embeddings())
     outside = {id(end.weight) for end in ends if end is not None}
     layers = [p for p in loaded.parameters() if p.dim() > 1 and id(p) not in outside]
-    share = sum(_size(p) for p in layers if hasattr(p, "quant_state")) / sum(_size(p) for p in layers)
+    share = sum(_size(p) for p in layers if not p.is_floating_point()) / sum(_size(p) for p in layers)
     if share < 0.5:
-        raise ValueError(f"model.path: only {share:.0%} of the weights in the layers of {model.path} can be in 4 bits")
+        what = f"of the weights in the layers of {model.path} can be in {quantization.bits} bits"
+        raise ValueError(f"model.path: only {share:.0%} {what}")
 
 
 def _random(planned: Plan, device: str, quantization: Quantization | None, dtype: torch.dtype) -> PreTrainedModel:

@@ -1,4 +1,9 @@
-"""4-bit weights without content: the modules of bitsandbytes with packed weights of the right size."""
+"""4-bit and 8-bit weights without content: the modules of bitsandbytes with weights of the right size.
+
+8-bit layers are traced as bitsandbytes trains them on a CPU, with a copy of the weight in the computation's dtype. On
+CUDA its backward pass makes the same copy, and the forward pass none, but the columns with outliers: how many there
+are depends on the data.
+"""
 
 from typing import Any
 
@@ -11,6 +16,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from transformers import BitsAndBytesConfig, PreTrainedModel
 from transformers.integrations.bitsandbytes import replace_with_bnb_linear
 from transformers.quantizers.quantizer_bnb_4bit import Bnb4BitHfQuantizer
+from transformers.quantizers.quantizer_bnb_8bit import Bnb8BitHfQuantizer
 
 from bench.method import Quantization
 from bench.models import kinds
@@ -21,13 +27,17 @@ BLOCK, OUTER = 64, 256  # weights with a common scale; scales with a common scal
 def quantise(model: PreTrainedModel, quantization: Quantization, dtype: torch.dtype, kind: str) -> None:
     """Replace the linear layers of `model` that transformers would quantise, with weights that are empty."""
     heads = kinds.heads(model) if kind == "classifier" else None
-    config = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type=quantization.data_type,
-        bnb_4bit_use_double_quant=quantization.double,
-        bnb_4bit_compute_dtype=dtype,
-    )
-    quantizer = Bnb4BitHfQuantizer(config)
+    if quantization.bits == 8:
+        config = BitsAndBytesConfig(load_in_8bit=True)
+        quantizer: Any = Bnb8BitHfQuantizer(config)
+    else:
+        config = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type=quantization.data_type,
+            bnb_4bit_use_double_quant=quantization.double,
+            bnb_4bit_compute_dtype=dtype,
+        )
+        quantizer = Bnb4BitHfQuantizer(config)
     kept = quantizer.get_modules_to_not_convert(model, heads, model._keep_in_fp32_modules)
     biases = {name: module.bias for name, module in model.named_modules() if getattr(module, "bias", None) is not None}
     with _disable_current_modes(), unset_fake_temporarily():
@@ -35,9 +45,14 @@ def quantise(model: PreTrainedModel, quantization: Quantization, dtype: torch.dt
     for name, module in model.named_modules():
         if isinstance(module, bitsandbytes.nn.Linear4bit):
             _fill(module, quantization, dtype)
-            if name in biases:
-                module.bias = biases[name]
-    model.is_loaded_in_4bit = model.is_quantized = True
+        elif isinstance(module, bitsandbytes.nn.Linear8bitLt):
+            _fill_8_bits(module)
+        else:
+            continue
+        if name in biases:
+            module.bias = biases[name]
+    model.is_quantized = True
+    setattr(model, f"is_loaded_in_{quantization.bits}bit", True)
     model.hf_quantizer, model.quantization_method = quantizer, config.quantization_method
 
 
@@ -65,11 +80,21 @@ def _fill(module: Any, quantization: Quantization, dtype: torch.dtype) -> None:
     module.support_avx512bf16_for_cpu = False
 
 
+def _fill_8_bits(module: Any) -> None:
+    """What a layer holds once it has computed, which moves the scales from the weight to the layer's state."""
+    weight: Any = nn.Parameter(torch.zeros(module.out_features, module.in_features, dtype=torch.int8), False)
+    weight.CB = weight.SCB = None
+    module.state.CB, module.state.SCB = weight.data, torch.zeros(module.out_features)
+    module.weight = weight
+
+
 def constants(model: nn.Module) -> list[Tensor]:
     """The tensors of a quantised model that are neither parameters nor buffers."""
-    states = [getattr(getattr(module, "weight", None), "quant_state", None) for module in model.modules()]
     found = []
-    for state in states:
+    for module in model.modules():
+        if isinstance(module, bitsandbytes.nn.Linear8bitLt):
+            found.append(module.state.SCB)
+        state = getattr(getattr(module, "weight", None), "quant_state", None)
         if state is not None:
             found += [state.absmax, state.code]
             if state.nested:

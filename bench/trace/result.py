@@ -77,7 +77,9 @@ class Marks:
         """The optimizer's step is done."""
         self.recorder.counting = self.recorder.module = ""
         states = optimizer.state.values()
-        self.of["optimizer"] = {self.recorder.note(t) for state in states for t in state.values() if t.dim()}
+        self.of["optimizer"] = {
+            self.recorder.note(t) for state in states for t in state.values() if getattr(t, "ndim", 0)
+        }
 
     def watching(self, meter: Any) -> Any:
         """A subclass of the step meter that also marks."""

@@ -40,6 +40,7 @@ from bench.train.precision import compute_precision
 
 TEXT = "Answer the question.", ("What is it? It is this.",)  # from which soft prompts may start
 TOKEN = 5  # any that every vocabulary has
+STEPS = 1000  # that a method is told of where the budget is in tokens or epochs, whose number decides nothing here
 MICRO_BATCHES = 2  # of a step, that are traced; more of them have the same peak
 
 
@@ -64,7 +65,7 @@ def trace(question: Question, pretend: bool = True) -> Trace:
 
     def record(layers: int) -> tuple[Recorder, Marks]:
         with recording(question.device, precision, pretend) as recorder:
-            job = _Job(run, method, question.workload, recorder, precision)
+            job = _Job(run, method, question.workload, recorder, precision, pretend)
             marks = job.build(question.device, layers)
             job.train(marks)
             return recorder, marks
@@ -117,16 +118,17 @@ class _Job:
     workload: Workload
     recorder: Recorder
     precision: str
+    pretend: bool  # on tensors without content
 
     def build(self, device: str, layers: int) -> Marks:
         """The adapted model, of so many layers, and which tensors are the base's and which the adapter's."""
-        run, method = self.run, self.method
+        run, method, workload = self.run, self.method, self.workload
         info = load.info(run.model, device, run.train.gradient_checkpointing)
-        longest = replace(run, task=replace(run.task, max_length=self.workload.longest_tokens))
+        longest = replace(run, task=replace(run.task, max_length=workload.longest_tokens))
         reason = too_long(longest, info, run.task.kind) or method.supports(info)
         if reason is not None:
             raise NotTraceable(reason)
-        labels = [f"class {i}" for i in range(self.workload.classes)] if info.kind == "classifier" else []
+        labels = [f"class {i}" for i in range(workload.classes)] if info.kind == "classifier" else []
         planned = plan(run.model, facts=True, labels=labels)
         depth.cut(planned.config, layers)
         dtype = torch.float32 if method.trains_base_weights() else load.default_dtype(run.model.dtype, device)
@@ -139,7 +141,9 @@ class _Job:
         load.settle(planned, model, self.tokenizer)
         marks = Marks(self.recorder, device, planned.config.vocab_size, layers)
         marks.weights()
-        self.model = method.adapt(model, Context(info, self.tokenizer, *TEXT))
+        rows = [self._row(workload.mean_tokens, i) for i in range(workload.rows)]
+        steps = None if run.budget.seconds else run.budget.steps or STEPS
+        self.model = method.adapt(model, Context(info, self.tokenizer, *TEXT, rows, steps, not self.pretend))
         if self.kind == "classifier":
             kinds.train_heads(self.model)
         gc.collect()

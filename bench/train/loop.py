@@ -19,7 +19,7 @@ from bench.records.store import CHECKPOINTS, STEPS, write_lines
 from bench.train import checkpoints, ranks
 from bench.train.budget import total_steps
 from bench.train.meter import Send, StepMeter
-from bench.train.trainers import OPTIMIZER, accumulation, settings, trainer_class
+from bench.train.trainers import AfterStep, accumulation, settings, trainer_class
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -134,12 +134,13 @@ def train(
         trainer.remove_callback(PrinterCallback)
         trainer.pop_callback(meter)  # marks come first: the meter may end the training when it has been saved
         trainer.add_callback(checkpoints.Keeper(resumed, folder / STEPS))
+        trainer.add_callback(AfterStep(run.method, meter.total_steps))
         trainer.add_callback(meter)
         try:
             trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
         finally:
             meter.flush()
-    found = summary(run, meter, model, precision)
+    found = summary(run, meter, model, precision, trainer.optimizer_name)
     found.micro_batch_size, found.resumed_at = micro_batch_size, start or None
     found.processes, found.gradient_accumulation = ranks.world(), accumulation(run, micro_batch_size)
     return found
@@ -150,7 +151,7 @@ def configured_micro_batch(run: Run) -> int:
     return run.train.batch_size // (run.train.gradient_accumulation * ranks.world())
 
 
-def summary(run: Run, meter: StepMeter, model: nn.Module, precision: str) -> Training:
+def summary(run: Run, meter: StepMeter, model: nn.Module, precision: str, optimizer: str) -> Training:
     """What the steps say; times leave out the warm-up, unless the whole training is no longer than it."""
     assert run.method is not None
     steps = meter.steps
@@ -173,7 +174,7 @@ def summary(run: Run, meter: StepMeter, model: nn.Module, precision: str) -> Tra
         final_loss=sum(tail) / len(tail),
         learning_rate=run.method.learning_rate,
         default_learning_rate=type(run.method)().learning_rate,
-        optimizer=OPTIMIZER,
+        optimizer=optimizer,
         precision=precision,
         trainable_dtype=str(next(p.dtype for p in model.parameters() if p.requires_grad)).removeprefix("torch."),
         loss=run.train.loss,

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from transformers import Trainer, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
 
 from bench.config import Run
 from bench.data.tokens import IGNORED, PadRight
+from bench.method import Method
 from bench.models import checkpoint
 from bench.models.logits import class_log_probs, label_log_probs
 from bench.train import ranks, tracking
@@ -70,19 +71,29 @@ def settings(
 
 
 class Measured:
-    """What both trainers add: the meter's counts, the budget's learning rate and the method's parameter groups."""
+    """What all trainers add: the meter's counts, the budget's learning rate, and what the method has of its own."""
 
     meter: StepMeter
     run: Run
     rows_per_example = 1
+    optimizer_name = OPTIMIZER
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
-        """The library's training step, counted."""
+        """The library's training step, counted, and the gradient of the method's penalty."""
         examples = len(inputs["input_ids"]) // self.rows_per_example
         tokens, trained = self.tokens(inputs), self.trained_tokens(inputs)
         loss = super().training_step(model, inputs, *args, **kwargs)  # type: ignore[misc]
         self.meter.count(examples, tokens, trained, loss.detach())
+        penalty = self.method.penalty(self.model)  # type: ignore[attr-defined]
+        if penalty is not None:  # once a step, though every micro batch comes here
+            self.accelerator.backward(penalty / self.current_gradient_accumulation_steps)  # type: ignore[attr-defined]
         return loss
+
+    @property
+    def method(self) -> Method:
+        """Of the run."""
+        assert self.run.method is not None
+        return self.run.method
 
     def tokens(self, inputs: dict[str, Tensor]) -> Tensor:
         """Number of tokens in the batch that are not padding."""
@@ -110,14 +121,30 @@ class Measured:
         return self.lr_scheduler
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """The common optimizer over the method's parameter groups."""
-        assert self.run.method is not None
-        groups = self.run.method.param_groups(self.model)  # type: ignore[attr-defined]
-        if groups is None:
+        """The method's own optimizer or the common one, over the method's parameter groups."""
+        args, own = self.args, self.model  # type: ignore[attr-defined]
+        groups = self.method.param_groups(own)
+        cls, arguments = Trainer.get_optimizer_cls_and_kwargs(args, own)
+        defaults = {key: arguments[key] for key in ("lr", "betas", "eps")} | {"weight_decay": args.weight_decay}
+        training = [{"params": [p for p in own.parameters() if p.requires_grad]}]
+        chosen = self.method.optimizer(own, groups or training, defaults)
+        if chosen is not None:
+            self.optimizer_name = type(chosen).__name__
+        elif groups is None:
             return super().create_optimizer(model)  # type: ignore[misc]
-        cls, arguments = Trainer.get_optimizer_cls_and_kwargs(self.args, self.model)  # type: ignore[attr-defined]
-        self.optimizer = cls([{"weight_decay": self.args.weight_decay} | g for g in groups], **arguments)  # type: ignore[attr-defined]
+        self.optimizer = chosen or cls([{"weight_decay": args.weight_decay} | g for g in groups or []], **arguments)
         return self.optimizer
+
+
+class AfterStep(TrainerCallback):
+    """Lets the method act after every optimizer step; to come before the meter, which stops the step's clock."""
+
+    def __init__(self, method: Method, steps: int | None) -> None:
+        self._method, self._steps = method, steps
+
+    def on_optimizer_step(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
+        """The step that is done is counted only later."""
+        self._method.after_step(kwargs["model"], state.global_step + 1, self._steps)
 
 
 class SftTrainer(Measured, Trainer):

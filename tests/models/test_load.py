@@ -220,6 +220,22 @@ def test_quantised_weights_are_really_4_bit(architecture: str, tied: bool, tmp_p
     assert parameters(plain).trainable == 0
 
 
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_weights_of_8_bits_are_nearly_what_they_were(architecture: str, request):
+    source = request.getfixturevalue(f"tiny_{architecture}")
+    plain, _ = load(model_at(source), "cpu", None, F32)
+    model, _ = load(model_at(source), "cpu", Quantization(bits=8), F32)
+    layers = {n: m for n, m in model.named_modules() if isinstance(m, bnb.nn.Linear8bitLt)}
+    assert len(layers) == (14 if architecture == "llama" else 8)
+    assert {m.weight.dtype for m in layers.values()} == {torch.int8}
+    assert model.get_output_embeddings().weight.dtype == F32
+    assert parameters(model) == parameters(plain)
+    ids = torch.arange(24).reshape(2, 12)
+    with torch.no_grad():
+        near, exact = (m.eval()(input_ids=ids).logits for m in (model, plain))
+    assert 0 < (near - exact).abs().max() < 0.05 * exact.abs().max()
+
+
 def gradients(model: nn.Module, ids: torch.Tensor) -> torch.Tensor:
     model.zero_grad()
     model.train()(input_ids=ids, labels=ids).loss.backward()
