@@ -35,12 +35,12 @@ def card(found: Finished, merged: bool, kind: str, notes: list[str]) -> str:
     """
     run, record = found.run, found.record
     base = base_location(found)
-    method = type(found.method)
-    told = f"{method.__doc__ or ''}".strip().splitlines()
+    about = " ".join(line.strip() for line in (type(found.method).__doc__ or "").splitlines() if line.strip())
+    settings = {part: record.config[part] for part in ("method", "train")}
     parts = [
         _head(found, base, merged),
         f"# {record.method} on {run.model.name}, {run.task.name}",
-        f"{'A model' if merged else 'An adapter'} trained by tunebench. {' '.join(line.strip() for line in told if line)}",
+        f"{'A model' if merged else 'An adapter'} trained by tunebench. {about}",
         *(f"Note: {note}." for note in notes),
         _loading(base, run.model.revision, merged, kind),
         "## Training",
@@ -48,9 +48,7 @@ def card(found: Finished, merged: bool, kind: str, notes: list[str]) -> str:
         "## Scores",
         _scores(found),
         "## Configuration",
-        "```json\n"
-        + json.dumps({"method": record.config["method"], "train": record.config["train"]}, indent=1)
-        + "\n```",
+        "```json\n" + json.dumps(settings, indent=1) + "\n```",
         "## Versions",
         _versions(found),
     ]

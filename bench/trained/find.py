@@ -1,4 +1,4 @@
-"""The run that somebody means, with its weights; imports no deep-learning library, so that a mistake is said at once."""
+"""The run that somebody means, with its weights; without a deep-learning library, so that a mistake is said at once."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -5,7 +5,6 @@ inside words that do not. Those words are read off the training prompts, so that
 template, a format or code.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,14 +48,20 @@ def around(prompts: Sequence[str | tuple[Message, ...]]) -> Frame:
         said = {tuple(m.content for m in prompt if isinstance(m, Message) and m.role == "system") for prompt in prompts}
         [system] = said if len(said) == 1 else [()]
         return Frame(conversation=True, system="\n\n".join(system))
-    before = os.path.commonprefix(texts)
-    after = os.path.commonprefix([text[::-1] for text in texts])[::-1]
+    before = _shared(texts)
+    after = _shared([text[::-1] for text in texts])[::-1]
     if len(before) + len(after) > min(map(len, texts)):  # all are the same
         return Frame()
     # whole words alone: that all examples happen to begin with the same letter is no part of the task
     before = before[: max(before.rfind(" "), before.rfind("\n")) + 1]
     starts = [place for mark in " \n" if (place := after.find(mark)) >= 0]
     return Frame(before, after[min(starts) :] if starts else "")
+
+
+def _shared(texts: Sequence[str]) -> str:
+    """The characters with which all texts begin."""
+    least, most = min(texts), max(texts)  # whatever these two share lies between them
+    return least[: next((i for i, (a, b) in enumerate(zip(least, most, strict=False)) if a != b), len(least))]
 
 
 def tokens(prompt: str | tuple[Message, ...], tokenizer: Any, run: Run, kind: str) -> list[int]:

@@ -118,11 +118,8 @@ def speakers(found: Finished, device: str, frame: Frame, with_base: bool = True)
     assert isinstance(adapted, PeftModel)
     with adapted.disable_adapter():
         same = torch.equal(expected, _logits(adapted, tokenizer))
-    if same:
-        before = speaker("base", adapted, tokenizer, untouched=True)
-    else:
-        before = speaker("base", *base(run, device, dtype))
-    return [before, speaker("tuned", adapted, tokenizer)]
+    alone = (adapted, tokenizer, True) if same else base(run, device, dtype)
+    return [speaker("base", *alone), speaker("tuned", adapted, tokenizer)]
 
 
 @torch.no_grad()

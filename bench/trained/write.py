@@ -68,9 +68,7 @@ def whole(found: Finished, folder: Path, dtype: str = "") -> list[str]:
     notes = []
     if found.method.quantization() is not None:
         words = str(own).removeprefix("torch.")
-        notes.append(
-            f"it was trained on a quantised base and is merged into the base in {words}, so answers may differ"
-        )
+        notes.append(f"trained on a quantised base, it is merged into the base in {words}, so answers may differ")
     template = chat.other_template(tokenizer, found.run.data.template)
     if template is not None and _conversations(found.run):
         tokenizer.chat_template = template
