@@ -18,7 +18,7 @@ from bench.report.arguments import command
 from bench.report.reproduction import TOLERANCE, Reproduction, judge
 from bench.report.sections import Stored
 from bench.report.terminal import make_console
-from bench.trained.find import recorded
+from bench.trained.find import finished, recorded
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -91,9 +91,27 @@ def again(record: Record, out: Path, overrides: Sequence[str] = ()) -> tuple[Run
     if added:
         notes.append(f"settings that the record does not know stand at their defaults: {', '.join(added)}")
     run = replace(run, results=str(out), launch=replace(run.launch, rerun="all"), tracker="none")
+    _with_stage_before(run)
     for override in overrides:
         _override(run, override)
     return run, notes
+
+
+def _with_stage_before(run: Run) -> None:
+    """Have the stage before done again too; a run that was named must still be there.
+
+    Raises:
+        CannotRun: it is not, or has no weights.
+    """
+    before = run.stage_before()
+    if before is not None:
+        run.start = replace(before, results=run.results, launch=replace(before.launch, rerun="all"), tracker="none")
+        _with_stage_before(run.start)
+    elif run.start is not None and run.method is not None:
+        try:
+            finished(run.method.start_from)
+        except ValueError as error:
+            raise CannotRun(f"method.start_from: {error}") from error
 
 
 def _override(run: Run, text: str) -> None:

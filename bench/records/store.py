@@ -42,6 +42,11 @@ class NewerRecord(DamagedRecord):
     """A record that a newer tunebench wrote; nothing is wrong with it."""
 
 
+def has_weights(folder: Path) -> bool:
+    """Whether the run in `folder` keeps what it trained."""
+    return any((folder / WEIGHTS).glob("*.safetensors"))
+
+
 def run_folder(results: Path, hardware: str, run_id: str) -> Path:
     """Where the run `run_id` on `hardware` keeps its files, below the folder of all results."""
     return results / "runs" / hardware / run_id

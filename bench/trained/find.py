@@ -8,7 +8,7 @@ from bench.config import Run
 from bench.method import Method
 from bench.models import locate
 from bench.records import store
-from bench.records.named import one
+from bench.records.named import RESULTS, one
 from bench.records.schema import Record, Status
 
 BASES_OWN = "what a run trains of the base's own weights is kept only with launch.keep_model=true"
@@ -44,13 +44,13 @@ class Finished:
         return (self.weights / "config.json").is_file()
 
 
-def finished(text: str) -> Finished:
-    """The run that `text` means: a run's folder, its record.json, its id or a part of that.
+def finished(text: str, results: Path = RESULTS) -> Finished:
+    """The run that `text` means: a run's folder, its record.json, its id below `results` or a part of that.
 
     Raises:
         ValueError: there is no such run, or no weights of it that can be used; the message says why, and what to do.
     """
-    return with_weights(*one(text))
+    return with_weights(*one(text, results))
 
 
 def with_weights(folder: Path, record: Record) -> Finished:
@@ -66,7 +66,7 @@ def with_weights(folder: Path, record: Record) -> Finished:
     if record.status is not Status.OK:
         raise ValueError(f"{name} ended as {record.status}{f' ({record.reason})' if record.reason else ''}")
     found = Finished(folder, record, run)
-    if not has_weights(folder):
+    if not store.has_weights(folder):
         why = BASES_OWN if run.method.trains_base_weights() else "launch.keep_adapter was false, or they were removed"
         key = "keep_model" if run.method.trains_base_weights() else "keep_adapter"
         again = f"`tunebench reproduce {folder} launch.{key}=true` makes them again"
@@ -74,11 +74,6 @@ def with_weights(folder: Path, record: Record) -> Finished:
     if locate.content(run.model) != run.model.content:
         raise ValueError(f"{name}: the files of its base model, {run.model.path}, are no longer what they were")
     return found
-
-
-def has_weights(folder: Path) -> bool:
-    """Whether a run keeps what it trained."""
-    return any((folder / store.WEIGHTS).glob("*.safetensors"))
 
 
 def recorded(record: Record) -> Run:

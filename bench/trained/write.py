@@ -38,7 +38,8 @@ def adapter(found: Finished, folder: Path) -> list[str]:
     notes = []
     quantization = found.method.quantization()
     if quantization is not None:
-        notes.append(f"it was trained on the base in {quantization.data_type}, stored by bitsandbytes")
+        stored = "8 bits" if quantization.bits == 8 else quantization.data_type
+        notes.append(f"it was trained on the base in {stored}, stored by bitsandbytes")
     if Path(base).is_dir():
         notes.append(f"its base is a folder of this machine, {base}")
     folder.mkdir(parents=True, exist_ok=True)
