@@ -88,7 +88,10 @@ def _load(found: Finished, options: argparse.Namespace) -> tuple[list["Speaker"]
     from bench.trained.talk import speakers
 
     warnings.simplefilter("ignore", FutureWarning)  # of the libraries among themselves
-    frame = Frame() if options.raw else frame_of(found.run)
+    try:
+        frame = Frame() if options.raw else frame_of(found.run)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{error}; with --raw the data are not needed") from error
     answering = speakers(found, pick_device(options.device), frame, not options.no_base)
     manual_seed(options.seed)
     if frame.conversation:

@@ -43,7 +43,8 @@ def start_of(run: Run, folder: Path) -> Finished | None:
 
 def in_words(run: Run, start: Finished) -> str:
     """What a run starts from and how, for its record."""
-    return f"{start.record.run_id}, {'which trains on' if run.goes_on() else 'merged into the base'}"
+    merged_or_not = "as the base" if start.is_model else "merged into the base"
+    return f"{start.record.run_id}, {'which trains on' if run.goes_on() else merged_or_not}"
 
 
 def merges(run: Run, start: Finished) -> bool:
