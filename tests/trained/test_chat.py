@@ -40,8 +40,8 @@ def user(text: str, system: str = "") -> tuple[Message, ...]:
 @pytest.mark.parametrize(
     ("prompts", "frame"),
     [
-        (["Question: 1 + 2\nAnswer:", "Question: 12 + 2\nAnswer:"], Frame("Question: ", "\nAnswer:")),
-        (["Sort this: b a", "Sort this: b c"], Frame("Sort this: ")),  # not "Sort this: b "'s first letter
+        (["Question: 1 + 2\nAnswer:", "Question: 12 + 3\nAnswer:"], Frame("Question: ", "\nAnswer:")),
+        (["Sort this: bad", "Sort this: big"], Frame("Sort this: ")),  # without the letter that both begin with
         (["What is it?", "Where is it?"], Frame("", " is it?")),
         (["Why?", "Where?"], Frame()),
         (["the same", "the same"], Frame()),
@@ -56,6 +56,7 @@ def test_the_frame_is_what_all_prompts_share(prompts: list[Any], frame: Frame):
 
 def test_a_typed_text_becomes_the_very_prompt_of_the_training(trained: Callable[..., Finished]):
     run = trained(LORA).run
+    run = replace(run, task=replace(run.task, max_length=512))
     frame = frame_of(run)
     example = tasks.load(run.task, run.data).validation[0]
     inner = str(example.prompt).removeprefix(frame.before).removesuffix(frame.after)
@@ -67,7 +68,8 @@ def test_a_typed_text_becomes_the_very_prompt_of_the_training(trained: Callable[
 
 
 def test_a_conversation_is_written_in_the_run_s_template(trained: Callable[..., Finished]):
-    run = replace(trained(LORA).run, data=Data(template="chatml"))
+    run = trained(LORA).run
+    run = replace(run, data=Data(template="chatml"), task=replace(run.task, max_length=512))
     _, tokenizer = base(run, "cpu", torch.float32)
     frame = Frame(conversation=True, system="Be kind.")
     history = [Message("user", "One?"), Message("assistant", "Two.")]
