@@ -5,6 +5,7 @@ import os
 import sys
 
 from bench import __version__
+from bench.method import PluginError
 
 USAGE = """\
 tunebench compares ways of fine-tuning a language model under one train and evaluation loop.
@@ -21,10 +22,11 @@ tunebench compares ways of fine-tuning a language model under one train and eval
   tunebench chat RUN                  talk to the tuned model in the terminal, the base beside it
   tunebench advise --model M --gpu CARD               which method for this model, card and data, and will it fit
   tunebench import SOURCE DIR         what others published, as records that say so
-  tunebench methods | models | tasks | hardware       what there is;  models --matrix: which method runs on which
+  tunebench methods | models | tasks | hardware       what there is;  methods --capabilities;  models --matrix
   tunebench calibrate                 measure the device at hand, for the advisor's predictions of time
   tunebench data inspect|clean|convert FILE           look at data, clean it, write it in another format
-  tunebench new-method NAME           write a method of your own, with its test
+  tunebench new-method NAME           write a method of your own, with its test and a page about it
+  tunebench check method=NAME         does it keep the contract, clause by clause
 
   tunebench run --help                the keys and their choices;  --cfg job prints every value
   tunebench table --help              formats, columns and groupings
@@ -47,6 +49,7 @@ COMMANDS = {
     "chat": "bench.chat",
     "data": "bench.clean.cli",
     "calibrate": "bench.advise.calibrate",
+    "check": "bench.check",
     "new-method": "bench.scaffold",
 }
 LISTED = ("methods", "models", "tasks", "hardware")
@@ -58,6 +61,9 @@ def entry() -> int:
         return main()
     except KeyboardInterrupt:
         return 130
+    except PluginError as error:
+        print(error, file=sys.stderr)
+        return 2
     except BrokenPipeError:  # `tunebench table | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

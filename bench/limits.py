@@ -1,9 +1,12 @@
-"""Reasons why a run cannot be done, found before any weight is loaded; each is the record's reason."""
+"""Reasons why a run cannot be done; each is the record's reason. All but the last are found before loading."""
+
+from collections.abc import Mapping
+from typing import Any
 
 from bench.config import Run
 from bench.evaluate.forgetting import WINDOW
 from bench.evaluate.scores import decoding
-from bench.method import ModelInfo
+from bench.method import Method, ModelInfo
 
 
 def too_long(run: Run, info: ModelInfo, kind: str) -> str | None:
@@ -22,6 +25,20 @@ def too_long(run: Run, info: ModelInfo, kind: str) -> str | None:
     answer = f", task.max_new_tokens={written}" if written else ""
     front = f" and {extra} virtual tokens" if extra else ""
     return f"{info.name} has {info.positions} positions, too few for task.max_length={longest}{answer}{front}"
+
+
+def undeclared(method: Method, base: Mapping[int, str], adapted: Any) -> str | None:
+    """None, or in words which weight of the base a method trains without saying so.
+
+    Args:
+        method: which one.
+        base: the names of the base's weights by their identity, before the method saw them.
+        adapted: what `adapt` returned.
+    """
+    found = [base[id(p)] for p in adapted.parameters() if p.requires_grad and id(p) in base]
+    if not found or method.trains_base_weights():
+        return None
+    return f"expected the base to be frozen, as trains_base_weights() says, saw {found[0]} train"
 
 
 def unsharded(run: Run, device: str) -> str | None:

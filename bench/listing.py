@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 
+from bench.capabilities import HEADERS, LEGEND, table
 from bench.method import discover
 from bench.paths import conf_dir
 
@@ -17,23 +18,26 @@ Then the cards that `tunebench advise --gpu NAME` knows, whose facts are estimat
 measured the one at hand. To add one, put a file NAME.yaml with the keys of those in {shipped}
 into {own}
 """
-MATRIX = "\n  --matrix  which method runs on which family of base models, and why not on the others\n"
+OPTIONS = {
+    "methods": ("--capabilities", "what each can do, as the contract's suite found it by trying"),
+    "models": ("--matrix", "which method runs on which family of base models, and why not on the others"),
+}
+WIDTH = 100  # characters of a description that is shown
 
 
 def main(kind: str, arguments: Sequence[str] = ()) -> int:
-    """Print the list of one kind, with the override that chooses each entry; `models --matrix` the matrix."""
+    """Print the list of one kind, with the override that chooses each entry, or what its option asks for."""
+    option, meaning = OPTIONS.get(kind, ("", ""))
     if {"-h", "--help"} & set(arguments):
-        print(USAGE.format(kind=kind, options=" [--matrix]" * (kind == "models"), use=USES[kind]), end="")
-        print(MATRIX * (kind == "models"), end="")
+        print(USAGE.format(kind=kind, options=f" [{option}]" * bool(option), use=USES[kind]), end="")
+        print(f"\n  {option}  {meaning}\n" * bool(option), end="")
         if kind == "hardware":
             from bench.advise.cards import SHIPPED, own_folder
 
             print(CARDS.format(shipped=SHIPPED, own=own_folder()), end="")
         return 0
-    if list(arguments) == ["--matrix"] and kind == "models":
-        from bench.models.matrix import main as matrix
-
-        return matrix()
+    if option and list(arguments) == [option]:
+        return _matrix() if kind == "models" else _capabilities()
     if arguments:
         print(f"tunebench {kind}: there is no option {arguments[0]}", file=sys.stderr)
         return 2
@@ -44,10 +48,29 @@ def main(kind: str, arguments: Sequence[str] = ()) -> int:
     except ValueError as error:  # a file of the user's own
         print(error, file=sys.stderr)
         return 2
-    width = max(len(choice) for choice, _ in rows)
-    for choice, text in rows:
-        print(f"{choice:<{width}}  {text}")
+    _print_aligned([list(row) for row in rows])
     return 0
+
+
+def _matrix() -> int:
+    from bench.models.matrix import main as matrix
+
+    return matrix()
+
+
+def _capabilities() -> int:
+    names = [name for name, _ in methods()]
+    _print_aligned([["method", *HEADERS], *table(names)])
+    print(f"\n{LEGEND}", end="")
+    return 0
+
+
+def _print_aligned(rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as their widest cell; a row of two cells, which says something else, decides nothing."""
+    columns = max(len(row) for row in rows)
+    widths = [max(len(row[n]) for row in rows if len(row) == columns or n == 0) for n in range(columns)]
+    for row in rows:
+        print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)).rstrip())
 
 
 def _cards() -> list[tuple[str, str]]:
@@ -58,8 +81,14 @@ def _cards() -> list[tuple[str, str]]:
 
 def methods() -> list[tuple[str, str]]:
     """Every registered method with the first line of its docstring, then the named variants."""
-    found = [(name, f"{cls.summary()} (learning rate {cls().learning_rate:g})") for name, cls in discover().items()]
+    found = [
+        (name, f"{_short(cls.summary())} (learning rate {cls().learning_rate:g})") for name, cls in discover().items()
+    ]
     return found + named("method")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= WIDTH else f"{text[: WIDTH - 1].rsplit(' ', 1)[0]} …"
 
 
 def named(group: str) -> list[tuple[str, str]]:

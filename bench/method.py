@@ -10,12 +10,16 @@ level of a method's file: heavy imports go inside its functions.
 import difflib
 import importlib
 import importlib.metadata
+import inspect
 import pkgutil
 import sys
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from bench.objective import OBJECTIVES
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -70,7 +74,7 @@ class Method:
     another method (a field named `adapter`).
     """
 
-    # "sft": cross-entropy on the completion; "dpo": direct preference optimisation, with a field `beta`
+    # what it learns from, a name of `bench.objective`; "sft": cross-entropy on the completion
     objective: ClassVar[str] = "sft"
 
     name: str = ""  # a subclass sets it: `method=<name>`
@@ -147,7 +151,16 @@ class Method:
 
 
 class PluginError(Exception):
-    """A method's file cannot be imported or registers itself wrongly; the message names the file."""
+    """A method's file cannot be imported, or says of itself what is not so; the message names file and line."""
+
+
+def place(thing: Any) -> str:
+    """Where a class or a function is written, as `FILE:LINE (name)`; its module where there is no source."""
+    name = f"{thing.__module__}.{thing.__qualname__}"
+    try:
+        return f"{inspect.getsourcefile(thing)}:{inspect.getsourcelines(thing)[1]} ({name})"
+    except (OSError, TypeError):  # typed into an interpreter
+        return name
 
 
 M = TypeVar("M", bound=type[Method])
@@ -161,19 +174,22 @@ def register(cls: M) -> M:
     Raises:
         PluginError: the name is missing, taken or reserved, or the class is not a dataclass derived from Method.
     """
-    where = f"{cls.__module__}.{cls.__qualname__}"
+    where = place(cls)
     if not (isinstance(cls, type) and issubclass(cls, Method)):
         raise PluginError(f"{where}: a method must derive from bench.method.Method")
     if "__dataclass_fields__" not in cls.__dict__:
         raise PluginError(f"{where}: put @dataclass below @register, or its fields are not hyper-parameters")
-    if cls.objective == "dpo" and "beta" not in cls.__dataclass_fields__:
-        raise PluginError(f"{where}: a method of the objective dpo needs a field `beta`")
+    if cls.objective not in OBJECTIVES:
+        raise PluginError(f"{where}: there is no objective {cls.objective!r}{did_you_mean(cls.objective, OBJECTIVES)}")
+    lacking = [name for name in OBJECTIVES[cls.objective].settings if name not in cls.__dataclass_fields__]
+    if lacking:
+        raise PluginError(f"{where}: a method of the objective {cls.objective} needs a field `{lacking[0]}`")
     name = cls.name
     if name == BASE or not name.replace("-", "").isalnum() or name != name.lower():
         raise PluginError(f"{where}: {name!r} cannot name a method; use lower-case letters, digits and '-'")
     taken = _registry.get(name)
-    if taken is not None and f"{taken.__module__}.{taken.__qualname__}" != where:
-        raise PluginError(f"{where}: the method {name!r} is registered already by {taken.__module__}")
+    if taken is not None and (taken.__module__, taken.__qualname__) != (cls.__module__, cls.__qualname__):
+        raise PluginError(f"{where}: there is a method {name!r} already, at {place(taken)}")
     _registry[name] = cls
     return cls
 
@@ -192,7 +208,7 @@ def discover() -> dict[str, type[Method]]:
             if not module.name.startswith("_"):
                 _import(f"methods.{module.name}", f"{methods.__path__[0]}/{module.name}.py")
         for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
-            _import(entry.value.split(":")[0], f"entry point {entry.name} = {entry.value}")
+            _plug_in(entry)
         _discovered = True
     return dict(sorted(_registry.items()))
 
@@ -205,13 +221,37 @@ def sources() -> list[Path]:
     return sorted({*Path(methods.__path__[0]).glob("*.py"), *(Path(file) for file in modules if file)})
 
 
+def _plug_in(entry: importlib.metadata.EntryPoint) -> None:
+    """Import what an entry point names, which must register a method of the entry point's own name."""
+    package = entry.dist.name if entry.dist else "?"
+    origin = f"entry point {entry.name} = {entry.value!r} of the package {package}"
+    _import(entry.module, origin)
+    registered = _registry.get(entry.name)
+    if registered is None or registered.__module__.split(".")[0] != entry.module.split(".")[0]:
+        file = getattr(sys.modules[entry.module], "__file__", entry.module)
+        own = [name for name, cls in _registry.items() if cls.__module__ == entry.module]
+        raise PluginError(f"{origin}: {file} registers {', '.join(map(repr, own)) or 'no method'}, not {entry.name!r}")
+
+
 def _import(module: str, origin: str) -> None:
     try:
         importlib.import_module(module)
-    except PluginError:
-        raise
-    except Exception as error:  # whatever a plugin raises on import is reported with the file that raised it
-        raise PluginError(f"cannot import the method in {origin}: {type(error).__name__}: {error}") from error
+    except PluginError as error:
+        raise error if origin in str(error) else PluginError(f"{origin}: {error}") from error
+    except Exception as error:  # whatever a plugin raises on import is reported with the line that raised it
+        raise PluginError(f"cannot import the method in {origin}: {_raised(error)}") from error
+
+
+def _raised(error: Exception) -> str:
+    """What an import raised, and the line outside Python's own import machinery that raised it."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
+    own = frames[1:]  # the first is `_import`
+    if isinstance(error, SyntaxError):
+        where = f"{error.filename}:{error.lineno}: "
+    else:
+        where = f"{own[-1].filename}:{own[-1].lineno}: " if own else ""
+    message = error.msg if isinstance(error, SyntaxError) else error
+    return f"{where}{type(error).__name__}: {message}"
 
 
 def get(name: str) -> type[Method]:

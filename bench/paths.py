@@ -21,3 +21,8 @@ def conf_dir(package: Path = PACKAGE) -> Path:
         if place.is_dir():
             return place
     raise ValueError(f"tunebench is installed without its configuration: there is no {places[0]} and no {places[1]}")
+
+
+def methods_dir(package: Path = PACKAGE) -> Path:
+    """The folder of the `methods` package, which stands beside `bench` wherever that is installed."""
+    return package.parent / "methods"

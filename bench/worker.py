@@ -9,13 +9,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
 from transformers import set_seed
 
 import bench
+from bench import objective
 from bench.config import Run, to_dict
 from bench.data import tasks
 from bench.data.example import Example, TaskData
@@ -23,12 +24,12 @@ from bench.data.prepare import general_text, prepare
 from bench.evaluate.forgetting import general_loss
 from bench.evaluate.scores import decoding, evaluate
 from bench.forecast import forecast
-from bench.limits import too_few_for_general_text, too_long, unsharded
+from bench.limits import too_few_for_general_text, too_long, undeclared, unsharded
 from bench.measure.environment import environment
 from bench.measure.memory import MemoryMeter, limit_memory
-from bench.method import Context, Method, ModelInfo
+from bench.method import Context, Method, ModelInfo, PluginError, place
 from bench.models import checkpoint, load
-from bench.models.kinds import train_heads
+from bench.models.kinds import pretrained, train_heads
 from bench.records import store
 from bench.records.attempt import Attempt
 from bench.records.schema import Evaluation, Record, Scores, Status
@@ -123,8 +124,7 @@ def _carry_out(run: Run, folder: Path, record: Record, send: Send, attempt: Atte
         (folder / store.EXAMPLES).unlink(missing_ok=True)
     data = tasks.load(run.task, run.data)
     record.data = data.facts()
-    objective = "" if run.method is None else run.method.objective
-    reason = too_long(run, info, data.kind) or tasks.unsuited(data, info.kind, objective)
+    reason = too_long(run, info, data.kind) or tasks.unsuited(data, info.kind, objective.of(run.method).name)
     if reason is not None:
         raise Unsupported(reason)
 
@@ -188,8 +188,8 @@ class Job:
             if self.start is not None:
                 merges = self.phase("merge") if stage.merges(self.run, self.start) else contextlib.nullcontext()
                 with merges:
-                    place = stage.weights_of_base(self.run, self.start, self.device, self.folder)
-                    weights = stack.enter_context(place)
+                    whole = stage.weights_of_base(self.run, self.start, self.device, self.folder)
+                    weights = stack.enter_context(whole)
             with self.phase("load"):
                 return load.load(self.run.model, self.device, quantization, dtype, labels, weights)
 
@@ -209,8 +209,11 @@ class Job:
         with self.phase("adapt"):
             examples = tuple(f"{e.prompt}{e.completion}" for e in data.train[:8])
             steps = total_steps(run.budget, loop.lengths(rows), run.train.batch_size)
-            context = Context(info, tokenizer, data.instruction, examples, cast("Sequence[Any]", rows), steps)
+            context = Context(info, tokenizer, data.instruction, examples, loop.supervised(rows), steps)
+            base = pretrained(model, self.kind)
             model = method.adapt(model, context)
+            if lie := undeclared(method, base, model):
+                raise PluginError(f"{place(type(method))}: {lie}")
             if self.start is not None and run.goes_on():
                 stage.go_on(model, self.start)
             if self.kind == "classifier":

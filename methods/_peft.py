@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 
 HEAD_LEARNING_RATE = 3e-3  # as in full fine-tuning
+RECURRENT = ("rwkv", "mamba", "mamba2", "falcon_mamba")
 TASK_TYPES = {"causal": "CAUSAL_LM", "classifier": "SEQ_CLS", "seq2seq": "SEQ_2_SEQ_LM"}
 
 
@@ -20,13 +21,16 @@ def attach(model: Any, config: Any, context: Context) -> Any:
     """
     from peft import get_peft_model
 
-    from bench.models.kinds import heads, read_prompt_once
+    from bench.models.kinds import heads, settle_adapter
 
     config.task_type = TASK_TYPES[context.info.kind]
     if context.info.kind == "classifier":
         config.modules_to_save = heads(model)
     adapted = get_peft_model(model, config)
-    read_prompt_once(adapted)
+    for parameter in adapted.parameters():  # peft leaves some adapters, such as copies of norms, in the base's dtype
+        if parameter.requires_grad and parameter.is_floating_point():
+            parameter.data = parameter.data.float()
+    settle_adapter(adapted)
     return adapted
 
 
@@ -68,6 +72,20 @@ def start_tokens(model: Any, context: Context, count: int) -> "Tensor":
     if not ids:
         raise ValueError("method.init=text needs a task with an instruction; use another method.init")
     return torch.tensor([(ids * math.ceil(count / len(ids)))[:count]], device=model.device)
+
+
+def seed() -> int:
+    """The run's seed, for what peft draws from a generator of its own; torch's is seeded already."""
+    import torch
+
+    return torch.initial_seed() % 2**31
+
+
+def has_conv1d(model: Any) -> bool:
+    """Whether layers are GPT-2's Conv1D, whose weights are stored as inputs times outputs."""
+    from transformers.pytorch_utils import Conv1D
+
+    return any(isinstance(module, Conv1D) for module in model.modules())
 
 
 def at_least_one(**values: int) -> list[str]:

@@ -1,23 +1,23 @@
-"""LoRA: train a low-rank update beside every linear layer."""
+"""LoRA: train a low-rank update beside every linear layer; rsLoRA, which scales it otherwise."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
-from bench.method import Context, Method, ModelInfo, register
+from bench.method import register
 from methods import _peft
-
-if TYPE_CHECKING:
-    from torch import nn
+from methods._linear import LinearAdapter
 
 
 @register
 @dataclass
-class Lora(Method):
+class Lora(LinearAdapter):
     """LoRA: train a low-rank update beside every linear layer, with the base weights frozen.
 
     Hu, Shen, Wallis, Allen-Zhu, Li, Wang, Wang, Chen: "LoRA: Low-Rank Adaptation of Large Language Models",
     2021, arXiv:2106.09685.
     """
+
+    takes_conv1d: ClassVar[bool] = True
 
     name: str = "lora"
     learning_rate: float = 1e-2
@@ -25,33 +25,18 @@ class Lora(Method):
     alpha: float = 16.0  # the update is scaled by alpha / rank
     dropout: float = 0.0  # of the update's input
 
-    def adapt(self, model: "nn.Module", context: Context) -> "nn.Module":
-        """Add the update to all linear layers but the head."""
+    def config(self, model: Any, **changes: Any) -> Any:
+        """On all linear layers but the head; `changes` are a variant's other settings of peft's `LoraConfig`."""
         from peft import LoraConfig
-        from transformers.pytorch_utils import Conv1D
 
-        config = LoraConfig(
+        return LoraConfig(
             target_modules="all-linear",
             r=self.rank,
             lora_alpha=self.alpha,
             lora_dropout=self.dropout,
-            fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
+            fan_in_fan_out=_peft.has_conv1d(model),
+            **changes,
         )
-        return _peft.attach(model, config, context)
-
-    def mergeable(self) -> bool:
-        """The update can be added to the weights; to those of a quantised base when they are restored."""
-        return True
-
-    def param_groups(self, model: "nn.Module") -> list[dict[str, Any]] | None:
-        """The adapter at the method's learning rate, a classifier's new head at its own."""
-        return _peft.groups(model)
-
-    def supports(self, model: ModelInfo) -> str | None:
-        """Mamba reads some of its linear layers' weights past the layers, so that an update there has no effect."""
-        if model.architecture in ("mamba", "falcon_mamba"):
-            return f"{model.architecture} uses the weights of its linear layers directly, past any update beside them"
-        return None
 
     def errors(self) -> list[str]:
         """Rank, alpha and dropout."""
@@ -61,3 +46,19 @@ class Lora(Method):
         if not 0 <= self.dropout < 1:
             found.append(f"method.dropout must be >= 0 and < 1, got {self.dropout:g}")
         return found
+
+
+@register
+@dataclass
+class RsLora(Lora):
+    """rsLoRA: LoRA whose update is scaled by alpha / sqrt(rank), so that high ranks learn as fast as low ones.
+
+    Kalajdzievski: "A Rank Stabilization Scaling Factor for Fine-Tuning with LoRA", 2023, arXiv:2312.03732.
+    """
+
+    name: str = "rslora"
+    learning_rate: float = 5e-3  # the scale is sqrt(rank) times that of LoRA
+
+    def config(self, model: Any, **changes: Any) -> Any:
+        """As LoRA's, scaled otherwise."""
+        return super().config(model, use_rslora=True, **changes)

@@ -9,7 +9,6 @@ from methods import _peft
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-RECURRENT = ("rwkv", "mamba", "mamba2", "falcon_mamba")
 # Encoders whose attention takes no keys and values from outside.
 CLOSED = ("albert", "convbert", "deberta", "deberta-v2", "distilbert", "esm", "eurobert", "flaubert", "fnet", "funnel",
           "ibert", "longformer", "luke", "mobilebert", "modernbert", "mpnet", "mra", "nomic_bert", "nystromformer",
@@ -29,26 +28,34 @@ class Prefix(Method):
     learning_rate: float = 1e-1
     virtual_tokens: int = 16
     init: str = "text"  # text: keys and values of the task's instruction and examples | random
+    projection: bool = False  # a network of two layers makes the keys and values, the paper's reparameterisation
 
     def adapt(self, model: "nn.Module", context: Context) -> "nn.Module":
         """Put the prefix in front, filled with the keys and values that the frozen base computes from the text."""
         import torch
-        from peft import PrefixTuningConfig, initialize_kv_prefix_from_past_key_values
+        from peft import initialize_kv_prefix_from_past_key_values
 
         tokens = _peft.start_tokens(model, context, self.virtual_tokens)
         with torch.no_grad():
             cache = _keys_and_values(model.eval(), tokens, context.info.kind)
         # the shape is the cache's own: the configuration does not say it in the same way for all architectures
         _, heads, _, width = next(iter(cache))[0].shape
-        config = PrefixTuningConfig(
-            num_virtual_tokens=self.virtual_tokens,
-            num_attention_heads=heads,
-            token_dim=heads * width,
-        )
-        adapted = _peft.attach(model, config, context)
+        adapted = _peft.attach(model, self.config(heads, width), context)
         if self.init == "text":
             initialize_kv_prefix_from_past_key_values(adapted, past_key_values=cache)
         return adapted
+
+    def config(self, heads: int, width: int) -> Any:
+        """Of so many heads of attention."""
+        from peft import PrefixTuningConfig
+
+        return PrefixTuningConfig(
+            num_virtual_tokens=self.virtual_tokens,
+            num_attention_heads=heads,
+            token_dim=heads * width,
+            prefix_projection=self.projection,
+            encoder_hidden_size=heads * width,
+        )
 
     def param_groups(self, model: "nn.Module") -> list[dict[str, Any]] | None:
         """The adapter at the method's learning rate, a classifier's new head at its own."""
@@ -56,7 +63,7 @@ class Prefix(Method):
 
     def supports(self, model: ModelInfo) -> str | None:
         """Needs attention, and its keys and values as they were computed."""
-        if model.architecture in RECURRENT:
+        if model.architecture in _peft.RECURRENT:
             return f"{model.architecture} has no keys and values to put in front of the input"
         if model.architecture in CLOSED:
             return f"the attention of {model.architecture} takes no keys and values from outside"
@@ -67,7 +74,10 @@ class Prefix(Method):
     def errors(self) -> list[str]:
         """Number of tokens and their start."""
         found = super().errors() + _peft.at_least_one(virtual_tokens=self.virtual_tokens)
-        return found + _peft.one_of("init", self.init, ("text", "random"))
+        found += _peft.one_of("init", self.init, ("text", "random"))
+        if self.projection and self.init == "text":
+            found.append("method.init must be random with method.projection, got text, which sets keys and values")
+        return found
 
 
 def _keys_and_values(model: Any, tokens: "Tensor", kind: str) -> Any:

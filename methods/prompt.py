@@ -25,7 +25,6 @@ class Prompt(Method):
 
     def adapt(self, model: "nn.Module", context: Context) -> "nn.Module":
         """Put the virtual tokens in front of the input's embeddings."""
-        import torch
         from peft import PromptTuningConfig, PromptTuningInit
 
         start = PromptTuningInit.SAMPLE_VOCAB if self.init == "vocabulary" else PromptTuningInit.RANDOM
@@ -33,11 +32,17 @@ class Prompt(Method):
             num_virtual_tokens=self.virtual_tokens, prompt_tuning_init=start, **_peft.soft_prompt(model)
         )
         adapted = _peft.attach(model, config, context)
+        self.start(adapted, context)
+        return adapted
+
+    def start(self, adapted: Any, context: Context) -> None:
+        """Fill the prompt with the embeddings of the text, where it starts from that."""
+        import torch
+
         if self.init == "text":  # not peft's own TEXT, which loads a second tokenizer by name, from the Hub if need be
-            tokens = _peft.start_tokens(model, context, self.virtual_tokens)
+            tokens = _peft.start_tokens(adapted, context, self.virtual_tokens)
             with torch.no_grad():
                 adapted.prompt_encoder["default"].embedding.weight.copy_(adapted.word_embeddings(tokens)[0])
-        return adapted
 
     def param_groups(self, model: "nn.Module") -> list[dict[str, Any]] | None:
         """The adapter at the method's learning rate, a classifier's new head at its own."""

@@ -44,8 +44,8 @@ def type_(tmp_path: Path) -> Type:
 METHODS = "dpo, dpo-qlora, full, lora, prefix, prompt, ptuning, qlora"
 ADAPTERS = "full, lora, prefix, prompt, ptuning, qlora"
 KNOWN = (
-    "advise, calibrate, compare, data, hardware, import, methods, models, new-method, report, reproduce, run, serve, "
-    "status, sweep, table, tasks"
+    "advise, calibrate, chat, check, compare, data, export, hardware, import, methods, models, new-method, report, "
+    "reproduce, run, serve, status, sweep, table, tasks"
 )
 
 

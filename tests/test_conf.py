@@ -8,6 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 from tokenizers import Tokenizer
 
+from bench import listing
 from bench.app import UserError, plan
 from bench.config import Run
 from bench.data import tasks
@@ -108,17 +109,19 @@ def _built_in() -> set[str]:
     return {name for name, cls in discover().items() if cls.__module__.startswith("methods.")}
 
 
-def test_the_default_sweep_is_every_method_once():
+SEVEN = ["full", "lora", "qlora", "prefix", "prompt", "ptuning", "dpo"]
+
+
+def test_the_default_sweep_is_the_main_comparison():
     runs = plan("sweep", [])
-    assert len(runs) == len(_built_in())
-    assert {run.title() for run in runs} == _built_in()
+    assert [run.title() for run in runs] == SEVEN
     assert {(run.model.name, run.task.name, run.budget.name) for run in runs} == {("tiny-llama", "pydoc", "short")}
 
 
 def test_the_learning_rate_searches_give_every_method_as_many_trials_and_never_look_at_the_test_split():
     runs = plan("sweep", ["experiment=learning_rates"]) + plan("sweep", ["experiment=learning_rates_prompts"])
     assert not any(run.measure.test for run in runs)
-    rates = {name: [r.method.learning_rate for r in runs if r.title() == name] for name in _built_in()}
+    rates = {name: [r.method.learning_rate for r in runs if r.title() == name] for name in SEVEN}
     assert {len(set(tried)) for tried in rates.values()} == {4}
     for name, tried in rates.items():  # the default was found among them, or lies between them
         assert min(tried) <= discover()[name]().learning_rate <= max(tried)
@@ -144,3 +147,12 @@ def test_no_prompt_of_an_offline_task_is_cut_for_the_embedded_model(name: str):
         for answer in filter(None, (example.completion, example.rejected)):
             longest = max(longest, len(tokenizer.encode(example.prompt + answer).ids) + 1)  # + the end of text
     assert longest <= run.task.max_length
+
+
+def test_all_methods_are_in_the_sweep_of_all_methods():
+    runs = _planned("experiment=all_methods")
+    variants = [run.method for name, _ in listing.named("method") for run in [_run(f"method={name}")]]
+    methods = [*(cls() for cls in discover().values()), *variants]
+    assert sorted(run.title() for run in runs) == sorted(
+        method.title() for method in methods if method is not None and method.objective == "sft"
+    ), "conf/experiment/all_methods.yaml lacks a method, or names one that there is not"

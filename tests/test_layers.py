@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import listing
 from bench.method import discover
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,18 +22,20 @@ HEAVY = {"accelerate", "bitsandbytes", "datasets", "numpy", "peft", "tokenizers"
 
 # What each part may import of this project and of others, inside functions or outside; None: any library but Hydra.
 # A part may always import itself and `bench` (the version).
-_BASIS = {"bench.records", "bench.config", "bench.method", "bench.paths"}
+_BASIS = {"bench.records", "bench.config", "bench.method", "bench.objective", "bench.paths"}
 LAYERS: dict[str, tuple[set[str], set[str] | None]] = {
     "bench.records": (set(), {"platformdirs"}),
     "bench.paths": (set(), set()),
-    "bench.method": ({"methods"}, set()),
-    "bench.config": ({"bench.method"}, set()),
+    "bench.objective": (set(), set()),
+    "bench.capabilities": ({"bench.paths"}, set()),
+    "bench.method": ({"methods", "bench.objective"}, set()),
+    "bench.config": ({"bench.method", "bench.objective"}, set()),
     "bench.imports": ({"bench.records"}, set()),
     "bench.advise": (
         _BASIS | {"bench.launch", "bench.measure", "bench.models", "bench.report"},
         {"rich", "numpy", "yaml", "platformdirs", "psutil", "huggingface_hub"},
     ),
-    "bench.report": ({"bench.records", "bench.paths"}, {"rich", "jinja2", "numpy", "vl_convert"}),
+    "bench.report": ({"bench.records", "bench.paths", "bench.capabilities"}, {"rich", "jinja2", "numpy", "vl_convert"}),
     "bench.data": (_BASIS, None),
     "bench.models": (_BASIS | {"bench.data"}, None),
     "bench.measure": (_BASIS, None),
@@ -48,9 +51,11 @@ PARENT = {
     "bench.clean",
     "bench.app",
     "bench.chat",
+    "bench.check",
     "bench.export",
     "bench.launch",
     "bench.listing",
+    "bench.pytest_plugin",
     "bench.reproduce",
     "bench.scaffold",
     "bench.serve",
@@ -170,7 +175,9 @@ def test_the_child_does_not_know_the_parent():
             assert _part(name) not in PARENT - {"bench.launch"} | {"bench.report"}, f"{module} imports {name}"
 
 
-@pytest.mark.parametrize("module", ["bench.report", "bench.config", "bench.app", "bench.advise.cli"])
+@pytest.mark.parametrize(
+    "module", ["bench.report", "bench.config", "bench.app", "bench.advise.cli", "bench.pytest_plugin"]
+)
 def test_importing_the_light_parts_loads_no_deep_learning_library(module: str):
     code = f"import json, sys, {module}; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -195,6 +202,9 @@ def test_importing_the_light_parts_loads_no_deep_learning_library(module: str):
         ("advise --model no-such-model --gpu rtx-4090", 2),
         ("advise --model gpt2 --gpu rtx-4090 --seq 4096", 2),
         ("methods", 0),
+        ("methods --capabilities", 0),
+        ("check --help", 0),
+        ("check method=none", 2),
     ],
 )
 def test_what_only_answers_loads_no_deep_learning_library(arguments: str, exit_code: int):
@@ -206,15 +216,26 @@ def test_what_only_answers_loads_no_deep_learning_library(arguments: str, exit_c
     assert not HEAVY & loaded
 
 
-# Words that name a method and mean something else too: keys of data, an objective, a way to compute the loss.
-# They may stand in the core, but may be compared only with what carries that other meaning.
-OTHER_MEANING = {
-    "sft": {"objective"},
-    "dpo": {"objective"},
-    "full": {"loss"},
-    "prompt": set(),
-    "prefix": set(),
-}
+# Words that name a method and mean something else too, with what they mean in which modules. They may be compared
+# there only with what carries that other meaning, the names on the right.
+MEANS: dict[str, tuple[str, set[str], set[str]]] = {
+    "full": (
+        "how the loss is computed, and a budget",
+        {"bench.config.loop", "bench.advise.candidates", "bench.advise.closed_form", "bench.train.preferences",
+         "bench.train.trainers", "bench.imports.peft_method_comparison"},
+        {"loss"},
+    ),
+    "prompt": (
+        "a column of data",
+        {"bench.clean.convert", "bench.data.formats.convert", "bench.data.formats.detect",
+         "bench.data.formats.preference", "bench.data.templates", "bench.trace.training"},
+        set(),
+    ),
+    "dpo": ("an objective", {"bench.objective", "bench.train.losses", "bench.train.preferences"}, set()),
+    "kto": ("an objective", {"bench.objective", "bench.train.losses", "bench.train.preferences"}, set()),
+    "orpo": ("an objective", {"bench.objective", "bench.train.losses", "bench.train.reference_free"}, set()),
+    "cpo": ("an objective", {"bench.objective", "bench.train.losses", "bench.train.reference_free"}, set()),
+}  # fmt: skip
 
 
 def _core() -> dict[str, ast.Module]:
@@ -225,10 +246,21 @@ def _texts(node: ast.AST) -> set[str]:
     return {n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
 
 
+def _names() -> set[str]:
+    return {*discover(), *(name for name, _ in listing.named("method"))}
+
+
 def test_the_core_names_no_method():
     for module, tree in _core().items():
-        named = _texts(tree) & discover().keys() - OTHER_MEANING.keys()
+        allowed = {word for word, (_, modules, _) in MEANS.items() if module in modules}
+        named = _texts(tree) & _names() - allowed
         assert not named, f"{module} names {sorted(named)}"
+
+
+def test_every_other_meaning_is_still_in_use():
+    for word, (_, modules, _) in MEANS.items():
+        assert word in discover()
+        assert [module for module in modules if word not in _texts(_core()[module])] == []
 
 
 def test_the_core_decides_nothing_by_a_method_s_name():
@@ -240,6 +272,6 @@ def test_the_core_decides_nothing_by_a_method_s_name():
             sides = (
                 _texts(node) if isinstance(node, ast.Compare) else {t for c in node.cases for t in _texts(c.pattern)}
             )
-            for word in sides & discover().keys():
-                meaning = OTHER_MEANING.get(word, set())
+            for word in sides & _names():
+                meaning = MEANS[word][2]
                 assert subject.split(".")[-1] in meaning, f"{module}:{node.lineno} asks whether something is {word!r}"

@@ -8,6 +8,7 @@ from bench.advise.request import FILE, Request, as_data, pick
 from bench.advise.trace import Question, Workload
 from bench.config.run import Run, from_dict, to_dict
 from bench.method import Method, discover
+from bench.objective import OBJECTIVES, of
 
 if TYPE_CHECKING:
     from bench.advise.card import Card
@@ -59,7 +60,7 @@ def candidates(request: Request) -> list[Candidate]:
     Raises:
         ValueError: a method is asked for by name that there is not, or not for this objective.
     """
-    known = {objective: _methods(objective) for objective in ("sft", "dpo")}
+    known = {objective: _methods(objective) for objective in OBJECTIVES}
     here = known[request.objective]
     titles = [method.title() for method, _ in here]
     for other, methods in known.items():
@@ -73,7 +74,7 @@ def candidates(request: Request) -> list[Candidate]:
 
 def _methods(objective: str) -> list[tuple[Method, tuple[str, ...]]]:
     """The methods of an objective, one with an adapter once for each, and what chooses them."""
-    adapters = [name for name, cls in discover().items() if cls.objective == "sft"]
+    adapters = [name for name, cls in discover().items() if not of(cls).preferences]
     found: list[tuple[Method, tuple[str, ...]]] = []
     for name, cls in discover().items():
         if cls.objective != objective:

@@ -14,6 +14,7 @@ from bench.advise.trace import NotTraceable, Question, Trace
 from bench.advise.tracer import staying
 from bench.advise.units import read_size
 from bench.method import PluginError
+from bench.objective import OBJECTIVES
 from bench.records.schema import Record
 from bench.report.arguments import command
 
@@ -57,9 +58,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--model", required=True, help="one of `tunebench models`, a folder with a config.json, or ORG/NAME on the Hub")
     add("--gpu", metavar="CARD", help="the card (default: the GPU of this machine)")
     add("--gpus", type=_count, default=1, metavar="N", help="how many of it train together, each with a whole model")
-    kind = "a kind of task, for your own data, or one of `tunebench tasks` (default: generation; with dpo: preference)"
+    kind = "a kind of task, for your own data, or one of `tunebench tasks` (default: generation; to prefer: preference)"
     add("--task", help=kind)
-    add("--objective", choices=("sft", "dpo"), default="sft", help="sft: learn the answers; dpo: prefer right to wrong")
+    objectives = "; ".join(f"{each.name}: {each.summary}" for each in OBJECTIVES.values())
+    add("--objective", choices=tuple(OBJECTIVES), default="sft", help=objectives)
     add("--examples", type=_count, metavar="N", help=f"training examples (default: {EXAMPLES_DEFAULT:,})")
     add("--epochs", type=_positive, default=1.0, metavar="X", help="times that each is seen (default: 1)")
     add("--seq", type=_count, metavar="N", help=f"tokens of the longest row (default: the task's, else {SEQ_DEFAULT})")
@@ -103,7 +105,7 @@ def _answer(options: argparse.Namespace) -> int:
 
 def _request(options: argparse.Namespace) -> Request:
     model = find_model(options.model)
-    name = options.task or ("preference" if options.objective == "dpo" else "generation")
+    name = options.task or ("preference" if OBJECTIVES[options.objective].preferences else "generation")
     seq = options.seq or (SEQ_DEFAULT if not options.task else None)
     task = find_task(name, seq, options.examples)
     return Request(

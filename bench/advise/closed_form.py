@@ -17,6 +17,7 @@ from bench.advise.sizes import architecture, sizes
 from bench.advise.trace import Question
 from bench.config.run import from_dict
 from bench.method import Method
+from bench.objective import of
 
 FITTED = Path(__file__).parent / "closed_form.json"
 PACKED = {4: 0.516, 8: 1.0}  # bytes of a weight of so many bits with its scales, those of 4 quantised too
@@ -70,7 +71,7 @@ def terms(question: Question) -> Terms | None:
     facts = question.run["model"].get("architecture") or architecture(str(question.run["model"].get("path", "")))
     linear, embedded, inner = weights(facts, hidden, layers, vocabulary)
     workload = question.workload
-    tokens = workload.rows * workload.longest_tokens * (2 if method.objective == "dpo" else 1)
+    tokens = workload.rows * workload.longest_tokens * of(method).sequences
     loss = question.run["train"].get("loss")
     labels = tokens * (1.0 if loss == "full" else workload.labelled)
     again = bool(question.run["train"].get("gradient_checkpointing", False))

@@ -16,6 +16,7 @@ from bench.advise.questions import PEFT_LONGEST, question_of
 from bench.advise.sizes import sizes
 from bench.advise.trace import NotTraceable, Question, Trace
 from bench.config.run import from_dict
+from bench.objective import of
 from bench.records.schema import PredictedBytes, PredictedSeconds, Prediction, Record, Status
 
 OURS, CLOSED = "tunebench", "tunebench, closed form"
@@ -184,8 +185,7 @@ def facts_of(record: Record, question: Question) -> Facts | None:
     except (ValueError, TypeError, KeyError):  # of a plugin that is not here
         return None
     assert method is not None
-    if method.objective == "dpo":
-        facts = replace(facts, rows=2 * facts.rows)
+    facts = replace(facts, rows=of(method).sequences * facts.rows)
     quantization = method.quantization()
     if quantization is not None:
         facts = replace(facts, weight_bytes=BYTES[f"int{quantization.bits}"])

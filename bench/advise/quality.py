@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.advise.candidates import Candidate
 from bench.advise.request import Request
+from bench.objective import OBJECTIVES
 from bench.paths import conf_dir
 from bench.records.schema import Record
 from bench.report.cells import Cell
@@ -87,7 +88,7 @@ def _measured(
         return {}
     table = build(list(found.values()), list(found), tuned="")
     ranked = []
-    keys = (PREFERENCE, *KEYS) if request.objective == "dpo" else KEYS
+    keys = (PREFERENCE, *KEYS) if OBJECTIVES[request.objective].preferences else KEYS
     for number, section in enumerate(table.sections):
         distance = _distance(section, request, parameters)
         rows = _by_method(section, titles)

@@ -34,7 +34,7 @@ class Request:
     Attributes:
         model: the base model.
         task: what is learned; its `max_length` is the longest row.
-        objective: `sft` or `dpo`.
+        objective: a name of `bench.objective`.
         examples: to train on.
         epochs: passes over them.
         mean_tokens: of a typical batch, padding included.

@@ -28,7 +28,7 @@ from bench.config import Data, Run
 from bench.data import templates
 from bench.data.sources.fetch import content
 from bench.evaluate import metrics
-from bench.method import Method, did_you_mean, discover
+from bench.method import Method, did_you_mean, discover, get
 from bench.models import locate
 from bench.paths import conf_dir
 from bench.trained.find import finished
@@ -62,28 +62,45 @@ def plan(command: str, arguments: Sequence[str]) -> list[Run]:
     return runs
 
 
+def composed(arguments: Sequence[str]) -> Run:
+    """The run of a command line as it is composed, its values not checked.
+
+    Raises:
+        UserError: an argument that cannot be read, a choice or a key that there is not, or a value of a wrong type.
+    """
+    register()
+    with hydra_is_ready():
+        return _typed(_whole(_parse(arguments)))
+
+
 @cache
 def register() -> None:
     """Put the schema and every method into Hydra's store; a method with an adapter gets a default list for it."""
     store = ConfigStore.instance()
     schema = [(f.name, f.type, f) for f in fields(Run) if f.name not in ("method", "start")]
     store.store(name="schema", node=make_dataclass("Schema", [("method", Any, field(default=None)), *schema]))
-    for name, cls in discover().items():
-        adapter = next((f for f in fields(cls) if f.name == "adapter"), None)
-        if adapter is None:
-            store.store(group="method", name=name, node=cls)
-            store.store(group="method/adapter", name=name, node=cls)
-        else:
-            choices = ["_self_", {"adapter": cls().adapter.name}]  # type: ignore[attr-defined]
-            typed = [
-                ("adapter", Method, field(default_factory=Method)),
-                ("defaults", list[Any], field(default_factory=partial(list, choices))),
-            ]
-            store.store(group="method", name=name, node=make_dataclass(cls.__name__, typed, bases=(cls,)))
+    for name in discover():
+        register_method(name)
 
     Plugins.instance()  # have put launchers there too, which Hydra would take for the schemas of our files
     for name, _ in listing.named("hydra/launcher"):
         store.repo["hydra"]["launcher"].pop(f"{name}.yaml", None)
+
+
+def register_method(name: str) -> None:
+    """Put a method into Hydra's store; one with an adapter gets a default list for it."""
+    store, cls = ConfigStore.instance(), get(name)
+    adapter = next((f for f in fields(cls) if f.name == "adapter"), None)
+    if adapter is None:
+        store.store(group="method", name=name, node=cls)
+        store.store(group="method/adapter", name=name, node=cls)
+        return
+    choices = ["_self_", {"adapter": cls().adapter.name}]  # type: ignore[attr-defined]
+    typed = [
+        ("adapter", Method, field(default_factory=Method)),
+        ("defaults", list[Any], field(default_factory=partial(list, choices))),
+    ]
+    store.store(group="method", name=name, node=make_dataclass(cls.__name__, typed, bases=(cls,)))
 
 
 @contextmanager
@@ -181,6 +198,10 @@ def _run(overrides: list[Override]) -> Run:
     Raises:
         UserError: every wrong choice, unknown key, wrong type and wrong value of this run, a line each.
     """
+    return checked(_whole(overrides))
+
+
+def _whole(overrides: list[Override]) -> DictConfig:
     groups = [o for o in overrides if _group_of(o) is not None]
     errors = [error for o in groups for error in _group_error(o)]
     wrong = [o for o in groups if _group_error(o)]
@@ -191,7 +212,7 @@ def _run(overrides: list[Override]) -> Run:
             errors += _apply(whole, override)
     if errors:
         raise UserError("\n".join(errors))
-    return checked(whole)
+    return whole
 
 
 def checked(whole: DictConfig) -> Run:

@@ -13,6 +13,7 @@ from bench.config.loop import WITHOUT_EFFECT, Budget, Hardware, Launch, Measure,
 from bench.config.model import Model
 from bench.config.task import TRANSPORT, Data, Task
 from bench.method import BASE, Method, did_you_mean, get
+from bench.objective import of
 
 T = TypeVar("T")
 TRACKERS = ("none", "tensorboard", "mlflow", "wandb", "trackio")
@@ -61,7 +62,7 @@ class Run:
             found.append("data.train must be given with data.validation or data.test")
         if self.task.source == "file" and not self.data.train:
             found.append("data.train must be given with task=file: a file, a folder or a URL")
-        if self.method is not None and self.method.objective == "dpo" and not self._may_have_preferences():
+        if self.method is not None and of(self.method).preferences and not self._may_have_preferences():
             found.append(
                 f"method={self.method.name} learns from preferences, and task={self.task.name} has none; "
                 f"tasks with preferences are marked in `tunebench tasks`"

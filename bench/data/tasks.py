@@ -12,6 +12,7 @@ from bench.data.leakage import leaked
 from bench.data.passages import passages
 from bench.data.rows import DataError
 from bench.method import did_you_mean
+from bench.objective import OBJECTIVES
 
 GENERATED = {
     "pydoc": "bench.data.pydoc",
@@ -137,6 +138,6 @@ def unsuited(data: TaskData, kind: str, objective: str) -> str | None:
         return f"a classifier needs a task with fixed answers, and this one is of kind {data.kind}"
     if kind == "seq2seq" and data.kind == "text":
         return "a model with an encoder needs prompts, and plain text has none"
-    if objective == "dpo" and not all(e.rejected for e in data.train):
+    if OBJECTIVES[objective].preferences and not all(e.rejected for e in data.train):
         return "the task has no rejected answers to learn from"
     return None

@@ -82,9 +82,17 @@ def class_row(tokens: Tokens, label: int) -> dict[str, list[int]]:
 
 
 def preference_row(tokens: Tokens) -> dict[str, list[int]]:
-    """The columns that TRL's DPOTrainer reads. Every example must have a rejected completion."""
+    """The columns of a pair, named as TRL's DPOTrainer has them. Every example must have a rejected completion."""
     assert tokens.rejected is not None
     return {"prompt_ids": tokens.prompt, "chosen_ids": tokens.completion, "rejected_ids": tokens.rejected}
+
+
+def mismatched_row(tokens: Tokens, other: Tokens, max_length: int) -> dict[str, list[int]]:
+    """A pair with the answers of another one beside its own, cut to what `max_length` leaves behind the prompt."""
+    assert other.rejected is not None
+    room = max_length - len(tokens.prompt)
+    others = {"other_chosen_ids": other.completion[:room], "other_rejected_ids": other.rejected[:room]}
+    return preference_row(tokens) | others
 
 
 class PadRight:

@@ -58,7 +58,7 @@ def reload(base: PreTrainedModel, folder: str | Path, method: Method, context: C
     folder = Path(folder)
     if (folder / "adapter_config.json").is_file():
         adapted = PeftModel.from_pretrained(base, str(folder))
-        kinds.read_prompt_once(adapted)
+        kinds.settle_adapter(adapted)
         return adapted
     if (folder / TENSORS).is_file():
         model = method.adapt(base, context)

@@ -78,3 +78,5 @@ FAMILIES: dict[str, Family] = {
     "t5": Family({"model_type": "t5", **_T5}, "seq2seq"),
     "mt5": Family({"model_type": "mt5", **_T5, **_MT5}, "seq2seq"),
 }
+
+TRIED = ("llama", "gpt2", "bert", "t5")  # one of each kind: those on which the contract's suite tries every method

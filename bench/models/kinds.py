@@ -44,6 +44,12 @@ def heads(model: PreTrainedModel) -> list[str]:
     return [name for name, child in children if child is not model.base_model and any(True for _ in child.parameters())]
 
 
+def pretrained(model: PreTrainedModel, kind: str) -> dict[int, str]:
+    """The names of a base model's weights by their identity, without a classifier's head, which is new."""
+    new = tuple(f"{name}." for name in heads(model)) if kind == "classifier" else ()
+    return {id(p): name for name, p in model.named_parameters() if not (new and name.startswith(new))}
+
+
 def train_heads(model: nn.Module) -> None:
     """Let a classifier's new head train where a method left it frozen; peft trains a copy of it by itself."""
     inner = inner_model(model)
@@ -83,6 +89,14 @@ def settle(model: PreTrainedModel, kind: str) -> None:
         head = model.get_submodule(name).float()
         head.register_forward_pre_hook(in_float32)
         head.register_forward_hook(at_last_token)
+
+
+def settle_adapter(adapted: PeftModel) -> None:
+    """Make an adapter of peft's work as the only one of a model that is trained on one task."""
+    for encoder in getattr(adapted, "prompt_encoder", {}).values():
+        if hasattr(encoder, "num_tasks"):  # it would have to be told with every input
+            encoder.register_forward_pre_hook(lambda _, inputs: (inputs[0], torch.zeros_like(inputs[0][:, 0])))
+    read_prompt_once(adapted)
 
 
 def read_prompt_once(adapted: PeftModel) -> None:

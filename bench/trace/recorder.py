@@ -5,6 +5,7 @@ are torch's fake tensors, which have a shape and no content, while what decides 
 stays real: so the harness's code takes the same paths as in a real run, and a model of any size needs no memory.
 """
 
+import math
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -158,6 +159,12 @@ class Recorder(TorchDispatchMode):
         if any(isinstance(tensor, FakeTensor) for tensor in given):
             if func is aten._local_scalar_dense.default:
                 return _scalar(given[0].dtype)
+            if func is aten.sparse_mask.default:  # torch takes a fake mask for an empty one
+                places = given[-2]
+                return torch.sparse_coo_tensor(places, args[0].new_empty(places.shape[1]), args[0].shape)
+            if func is aten.eq.Scalar and math.isinf(args[1]):  # whether something has overflowed: nothing has
+                with unset_fake_temporarily():
+                    return torch.zeros(args[0].shape, dtype=torch.bool)
             if func in INDEXED:
                 args = (args[0], [place for index in args[1] for place in _places(index)], *args[2:])
             return func(*args, **kwargs)
@@ -195,14 +202,15 @@ class Recorder(TorchDispatchMode):
 
 
 def tensors(tree: Any) -> Iterator[Tensor]:
-    """All tensors in nested tuples, lists and dictionaries."""
+    """All tensors in nested tuples, lists and dictionaries; of a sparse one its two parts, which have the memory."""
     if isinstance(tree, Tensor):
-        yield tree
+        if tree.layout is torch.sparse_coo:
+            yield from (tree._indices(), tree._values())
+        else:
+            yield tree
     elif isinstance(tree, tuple | list):
         for each in tree:
-            if isinstance(each, Tensor):
-                yield each
-            elif isinstance(each, tuple | list | dict):
+            if isinstance(each, Tensor | tuple | list | dict):
                 yield from tensors(each)
     elif isinstance(tree, dict):
         for each in tree.values():

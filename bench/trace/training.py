@@ -7,7 +7,7 @@ the longest length; its peak is that of the run.
 import gc
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from bench.method import Context, Method
 from bench.models import kinds, load
 from bench.models.config import plan
 from bench.models.tokenizer import stand_in
+from bench.objective import of
 from bench.trace import depth, kernels, published, quantised
 from bench.trace.recorder import Recorder
 from bench.trace.result import Marks, result
@@ -65,7 +66,7 @@ def trace(question: Question, pretend: bool = True) -> Trace:
 
     def record(layers: int) -> tuple[Recorder, Marks]:
         with recording(question.device, precision, pretend) as recorder:
-            job = _Job(run, method, question.workload, recorder, precision, pretend)
+            job = _Job(run, method, question.workload, recorder, precision)
             marks = job.build(question.device, layers)
             job.train(marks)
             return recorder, marks
@@ -118,7 +119,6 @@ class _Job:
     workload: Workload
     recorder: Recorder
     precision: str
-    pretend: bool  # on tensors without content
 
     def build(self, device: str, layers: int) -> Marks:
         """The adapted model, of so many layers, and which tensors are the base's and which the adapter's."""
@@ -141,9 +141,9 @@ class _Job:
         load.settle(planned, model, self.tokenizer)
         marks = Marks(self.recorder, device, planned.config.vocab_size, layers)
         marks.weights()
-        rows = [self._row(workload.mean_tokens, i) for i in range(workload.rows)]
+        rows = loop.supervised([self._row(workload.mean_tokens, i) for i in range(workload.rows)])
         steps = None if run.budget.seconds else run.budget.steps or STEPS
-        self.model = method.adapt(model, Context(info, self.tokenizer, *TEXT, rows, steps, not self.pretend))
+        self.model = method.adapt(model, Context(info, self.tokenizer, *TEXT, rows, steps, False))
         if self.kind == "classifier":
             kinds.train_heads(self.model)
         gc.collect()
@@ -160,12 +160,9 @@ class _Job:
         short = replace(run, train=settings, budget=replace(run.budget, steps=2, tokens=0, epochs=0.0, seconds=0.0))
         short.launch = replace(run.launch, processes=1)
         dataset = self._dataset(rows)
-        dpo = self.method.objective == "dpo"  # TRL would read all weights to name a cache
-        unnamed = patch("trl.trainer.dpo_trainer.hash_module", lambda _: "") if dpo else nullcontext()
         hook = register_module_forward_pre_hook(marks.entered)
         with (
             hook,
-            unnamed,
             tempfile.TemporaryDirectory() as folder,
             patch.object(loop, "StepMeter", marks.watching(StepMeter)),
             patch.object(Trainer, "_get_train_sampler", lambda _, rows=None: SequentialSampler(range(2 * size))),
@@ -176,7 +173,7 @@ class _Job:
             )  # fmt: skip
 
     def _dataset(self, rows: list[dict[str, Any]]) -> Any:
-        if self.method.objective != "dpo":
+        if not of(self.method).preferences:
             return Rows(rows)
         bring_back_data()
         from datasets import Dataset  # TRL takes nothing else
@@ -191,16 +188,16 @@ class _Job:
             return {"input_ids": [TOKEN] * length, "labels": [0]}
         if self.kind == "seq2seq":
             return {"input_ids": [TOKEN] * length, "labels": [TOKEN] * answer}
-        if self.method.objective != "dpo":
+        objective = of(self.method)
+        if not objective.preferences:
             return {"input_ids": [TOKEN] * length, "labels": [IGNORED] * (length - answer) + [TOKEN] * answer}
         wrong = max(1, answer - self.workload.padded)
-        row = {
-            "prompt_ids": [TOKEN] * (length - answer),
-            "chosen_ids": [TOKEN] * answer,
-            "rejected_ids": [TOKEN] * wrong,
-        }
-        known = self.workload.reference or self.method.trains_base_weights()
-        return row | ({"ref_chosen_logps": -1.0, "ref_rejected_logps": -1.0} if known else {})
+        lengths = {"prompt": length - answer, "chosen": answer, "rejected": wrong}
+        if objective.mismatched:
+            lengths |= {"other_chosen": answer, "other_rejected": wrong}
+        row: dict[str, Any] = {f"{part}_ids": [TOKEN] * tokens for part, tokens in lengths.items()}
+        known = objective.reference and (self.workload.reference or self.method.trains_base_weights())
+        return row | ({f"ref_{name}_logps": -1.0 for name in loop.answers([*row])} if known else {})
 
 
 def _apply(module: nn.Module, function: Any, recurse: bool = True) -> nn.Module:

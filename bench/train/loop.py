@@ -1,5 +1,6 @@
 """Train a model for one run: rows, trainer, steps, and the summary of what was measured."""
 
+import random
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +12,10 @@ from transformers import PrinterCallback
 
 from bench.config import Run
 from bench.data.example import Example
-from bench.data.tokens import PadRight, Tokens, class_row, preference_row, tokenise, training_row
+from bench.data.tokens import PadRight, Tokens, class_row, mismatched_row, preference_row, tokenise, training_row
 from bench.measure.clock import quantiles
 from bench.models.logits import completion_log_probs, inner_model
+from bench.objective import of
 from bench.records.schema import Training
 from bench.records.store import CHECKPOINTS, STEPS, write_lines
 from bench.train import checkpoints, ranks
@@ -30,16 +32,48 @@ def rows(
 ) -> "Dataset":
     """The training rows of the run's objective, for a model of this kind; a classifier's classes are the choices."""
     tokens = tokenise(examples, tokenizer, run.task.max_length, kind)
+    objective = of(run.method)
     if kind == "classifier":
         label = {choice: i for i, choice in enumerate(choices)}
         made = [class_row(t, label[e.completion]) for t, e in zip(tokens, examples, strict=True)]
-    elif run.method is not None and run.method.objective == "dpo":
+    elif objective.mismatched:
+        others = _others(len(tokens), run.seed)
+        made = [mismatched_row(t, tokens[i], run.task.max_length) for t, i in zip(tokens, others, strict=True)]
+    elif objective.preferences:
         made = [preference_row(t) for t in tokens]
     else:
         made = [training_row(t, kind) for t in tokens]
     from datasets import Dataset  # not at the top: a trace does without
 
     return Dataset.from_list(made)
+
+
+def _others(count: int, seed: int) -> list[int]:
+    """For every row another one, each once: its neighbour in a random order, as files are often sorted."""
+    order = random.Random(seed).sample(range(count), count)
+    found = [0] * count
+    for row, other in zip(order, order[1:] + order[:1], strict=True):
+        found[row] = other
+    return found
+
+
+class _RightAnswers(Sequence[dict[str, list[int]]]):
+    """Pairs, read as the supervised rows of their right answers."""
+
+    def __init__(self, pairs: Any) -> None:
+        self._pairs = pairs
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __getitem__(self, index: Any) -> Any:
+        pair = self._pairs[index]
+        return training_row(Tokens(pair["prompt_ids"], pair["chosen_ids"]))
+
+
+def supervised(dataset: Any) -> Any:
+    """The rows as `input_ids` and `labels`, whatever the objective: what an adapter is started from."""
+    return _RightAnswers(dataset) if "prompt_ids" in dataset[0] else dataset
 
 
 def lengths(dataset: "Dataset") -> list[int]:
@@ -51,13 +85,13 @@ def lengths(dataset: "Dataset") -> list[int]:
 
 
 def precomputes_reference(run: Run, dataset: "Dataset") -> bool:
-    """Whether DPO's reference log-probabilities are computed before training.
+    """Whether the reference's log-probabilities, where an objective needs them, are computed before training.
 
     That costs one pass over the rows, and saves one per row seen. A method that changes base weights has no
     reference left once it trains, so there it is the only way; and so has a run that goes on with what another has
     trained, whose reference is not the base but what it starts from.
     """
-    if run.method is None or run.method.objective != "dpo":
+    if run.method is None or not of(run.method).reference:
         return False
     if run.goes_on() or run.method.trains_base_weights():
         return True
@@ -67,18 +101,23 @@ def precomputes_reference(run: Run, dataset: "Dataset") -> bool:
 
 @torch.no_grad()
 def with_reference(model: nn.Module, dataset: "Dataset", tokenizer: Any, batch_size: int) -> "Dataset":
-    """The rows with both completions' summed log-probabilities under `model`, as it is before training."""
+    """The rows with all completions' summed log-probabilities under `model`, as it is before training."""
     model.eval()
     collate, device = PadRight(tokenizer.pad_token_id), inner_model(model).device
-    for column, key in (("ref_chosen_logps", "chosen_ids"), ("ref_rejected_logps", "rejected_ids")):
+    for answer in answers(dataset.column_names):
         values: list[float] = []
         for start in range(0, len(dataset), batch_size):
             part = dataset[start : start + batch_size]
-            pairs = zip(part["prompt_ids"], part[key], strict=True)
+            pairs = zip(part["prompt_ids"], part[f"{answer}_ids"], strict=True)
             batch = collate([training_row(Tokens(prompt, completion)) for prompt, completion in pairs])
             values += completion_log_probs(model, {k: v.to(device) for k, v in batch.items()}).tolist()
-        dataset = dataset.add_column(column, values)
+        dataset = dataset.add_column(f"ref_{answer}_logps", values)
     return dataset
+
+
+def answers(columns: Sequence[str]) -> list[str]:
+    """The completions that stand behind the prompt of a pair, by the names of its columns: `chosen`, `rejected`, ..."""
+    return [name.removesuffix("_ids") for name in columns if name.endswith("_ids") and name != "prompt_ids"]
 
 
 def train(

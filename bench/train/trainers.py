@@ -1,8 +1,9 @@
 """The objectives, as members of transformers' Trainer family that count what they train on.
 
-Everything that a default would decide is decided here. DPO is in `bench.train.preferences`.
+Everything that a default would decide is decided here. Preferences are in `bench.train.preferences`.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +15,7 @@ from bench.data.tokens import IGNORED, PadRight
 from bench.method import Method
 from bench.models import checkpoint
 from bench.models.logits import class_log_probs, label_log_probs
+from bench.objective import OBJECTIVES
 from bench.train import ranks, tracking
 from bench.train.budget import ENDLESS, scheduler
 from bench.train.meter import StepMeter
@@ -194,8 +196,7 @@ class ClassTrainer(SftTrainer):
 def trainer_class(objective: str, kind: str) -> Any:
     """The trainer of an objective on a kind of model; preferences are learned by causal models alone."""
     supervised = {"causal": SftTrainer, "seq2seq": Seq2SeqTrainer, "classifier": ClassTrainer}
-    if objective == "dpo":
-        from bench.train.preferences import DpoTrainer  # imports trl, which others do without
-
-        return DpoTrainer
-    return supervised[kind]
+    if not OBJECTIVES[objective].preferences:
+        return supervised[kind]
+    name = "preferences" if OBJECTIVES[objective].reference else "reference_free"
+    return importlib.import_module(f"bench.train.{name}").TRAINERS[objective]  # imports trl, which others do without

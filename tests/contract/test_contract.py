@@ -1,83 +1,80 @@
-"""The contract: every clause over every registered method, and over variants that take another path."""
+"""The contract: every clause over every registered method and named variant, on a tiny model of each kind."""
 
-import json
-import subprocess
-import sys
-from collections.abc import Callable
-from pathlib import Path
+import gc
+from collections.abc import Callable, Iterator
 
 import pytest
-from safetensors.torch import save_file
 
-from bench import contract
-from bench.config import Run, to_dict
-from bench.contract import Case
-from bench.method import Method, discover
-from bench.models import checkpoint
+from bench import capabilities, contract
+from bench.contract import Case, Outcome
+from bench.contract.named import every, named
+from bench.contract.probe import probe, refused
+from bench.method import discover
+from bench.models.families import TRIED
 
-Cases = Callable[[str, Method], Case]
-METHODS = {name: cls() for name, cls in discover().items()}
-VARIANTS = {
-    "prefix-random": discover()["prefix"](init="random"),  # type: ignore[call-arg]
-    "prompt-vocabulary": discover()["prompt"](init="vocabulary"),  # type: ignore[call-arg]
-    "prompt-random": discover()["prompt"](init="random"),  # type: ignore[call-arg]
-    "lora-dropout": discover()["lora"](dropout=0.1),  # type: ignore[call-arg]
-    "dpo-qlora": discover()["dpo"](adapter=METHODS["qlora"]),  # type: ignore[call-arg]
-    "dpo-full": discover()["dpo"](adapter=METHODS["full"], learning_rate=1e-3),  # type: ignore[call-arg]
-    "dpo-prompt": discover()["dpo"](adapter=METHODS["prompt"], learning_rate=1e-1),  # type: ignore[call-arg]
-}
-ALL = METHODS | VARIANTS
+QUICK = ("full", "lora", "prefix", "prompt")  # on all families by default; the others on one, the rest are slow tests
+FIRST = TRIED[0]
+PAIRS = [
+    pytest.param(name, family, marks=() if family == FIRST or name in QUICK else pytest.mark.slow)
+    for family in TRIED
+    for name in (every() if family == FIRST else discover())  # variants differ by values alone
+]
 
 
-@pytest.mark.parametrize("clause", contract.CLAUSES, ids=lambda clause: clause.__name__)
-@pytest.mark.parametrize("name", ALL)
-def test_on_llama(name: str, clause: Callable[[Case], str | None], case_of: Cases):
-    broken = clause(case_of("llama", ALL[name]))
-    assert broken is None, broken
+@pytest.fixture(scope="module", autouse=True)
+def _frozen_libraries() -> Iterator[None]:
+    """Every training collects garbage, for which the objects of the libraries need not be looked through."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
-@pytest.mark.parametrize("clause", contract.CLAUSES, ids=lambda clause: clause.__name__)
-@pytest.mark.parametrize("name", METHODS)
-def test_on_gpt2(name: str, clause: Callable[[Case], str | None], case_of: Cases):
-    broken = clause(case_of("gpt2", METHODS[name]))
-    assert broken is None, broken
+@pytest.mark.parametrize(("name", "family"), PAIRS)
+def test_keeps_the_contract(
+    name: str, family: str, case_of: Callable[[str, str], Case], outcomes: dict[tuple[str, str], list[Outcome]]
+):
+    clauses = contract.CLAUSES if family == FIRST else contract.CLAUSES[len(contract.DECLARED) :]
+    reason = refused(named(name), [family]).get(family)
+    if reason is not None:
+        assert len(reason.split()) > 3
+        with pytest.raises(ValueError, match="does not support this model"):
+            case_of(name, family)
+        outcomes[name, family] = [Outcome("supports", unsupported=reason)]
+        return
+    case = case_of(name, family)
+    found = outcomes[name, family] = list(contract.outcomes(case, clauses))
+    broken = [str(outcome) for outcome in found if outcome.broken]
+    assert not broken, "\n".join(broken)
+    assert any(outcome.word == "kept" for outcome in found)
 
 
-ELSEWHERE = """
-import json, sys
-from pathlib import Path
-from safetensors.torch import load_file
-from bench.config import from_dict
-from bench.contract import Case, logits
-from bench.models import checkpoint
-
-far = {}
-for folder in Path(sys.argv[1]).iterdir():
-    run = from_dict(json.loads((folder / "run.json").read_text()))
-    case = Case(run.method, run.model.path)
-    base, context = case.base()
-    model = checkpoint.reload(base, folder / "checkpoint", run.method, context).eval()
-    saved = load_file(folder / "logits.st")["logits"]
-    far[folder.name] = (logits(model, case.batch(context)) - saved).abs().max().item()
-print(json.dumps(far))
-"""
+def test_every_method_runs_on_one_of_them_or_needs_a_package():
+    nowhere = {name: found for name in every() if len(found := refused(named(name))) == len(TRIED)}
+    assert [name for name, found in nowhere.items() if "not installed" not in found[FIRST]] == []
 
 
-def test_a_checkpoint_computes_the_same_in_another_process(case_of: Cases, tmp_path: Path):
-    for name, method in METHODS.items():
-        case = case_of("llama", method)
-        checkpoint.save(case.trained.model, tmp_path / name / "checkpoint")
-        (tmp_path / name / "run.json").write_text(json.dumps(to_dict(Run(method, case.model))))
-        save_file({"logits": case.trained.logits()}, tmp_path / name / "logits.st")
-    root = Path(__file__).resolve().parents[2]
-    done = subprocess.run([sys.executable, "-c", ELSEWHERE, str(tmp_path)], cwd=root, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    far = json.loads(done.stdout.splitlines()[-1])
-    assert far.keys() == METHODS.keys()
-    assert all(distance <= 1e-5 for distance in far.values()), far
+def test_the_file_of_capabilities_has_every_method():
+    known = capabilities.known().keys()
+    assert known == set(every()), "methods/capabilities.json is stale: python -m bench.contract.probe"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", every())
+def test_the_file_of_capabilities_says_what_is_found(
+    name: str, case_of: Callable[[str, str], Case], outcomes: dict[tuple[str, str], list[Outcome]]
+):
+    without = refused(named(name))
+    family = next((family for family in TRIED if family not in without), None)
+    if family is None:
+        assert "not installed" in without[FIRST]  # what it can do was found where it is
+        return
+    seen = {outcome.name: outcome for outcome in outcomes.get((name, family), [])}
+    found = probe(case_of(name, family), seen)
+    assert found == capabilities.known()[name], "methods/capabilities.json is stale: python -m bench.contract.probe"
 
 
 def test_check_runs_all_clauses(tiny_llama: str):
-    outcome = contract.check(METHODS["prompt"], tiny_llama)
-    assert [clause.name for clause in outcome] == [clause.__name__ for clause in contract.CLAUSES]
-    assert not any(clause.broken for clause in outcome)
+    found = contract.check(named("prompt"), tiny_llama)
+    assert [outcome.name for outcome in found] == [clause.__name__ for clause in contract.CLAUSES]
+    assert not any(outcome.broken for outcome in found)

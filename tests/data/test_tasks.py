@@ -224,6 +224,7 @@ def data(kind: str, choices: tuple[str, ...] = (), rejected: str | None = None) 
         (data("text"), "seq2seq", "sft", "a model with an encoder needs prompts, and plain text has none"),
         (data("generation"), "seq2seq", "sft", None),
         (data("generation"), "causal", "dpo", "the task has no rejected answers to learn from"),
+        (data("generation"), "causal", "kto", "the task has no rejected answers to learn from"),
         (data("generation", rejected=" b"), "causal", "dpo", None),
         (data("text"), "causal", "sft", None),
     ],

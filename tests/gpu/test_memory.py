@@ -10,6 +10,7 @@ import pytest
 
 from bench.advise.memory import estimate
 from bench.config import from_dict
+from bench.objective import of
 from bench.records.schema import Record, Status
 from tests.gpu.suite import Compared, errors, mape, share_above, share_outside
 
@@ -31,8 +32,8 @@ def test_every_run_ended_as_it_may(records: list[Record]):
 def test_rows_have_the_lengths_that_are_predicted_for(compared: list[Compared]):
     for each in compared:
         training, task = each.record.training, each.record.config["task"]
-        pair = 2 if from_dict(each.record.config).method.objective == "dpo" else 1  # the better answer and the worse
-        assert training.tokens == training.examples * task["max_length"] * pair
+        sequences = of(from_dict(each.record.config).method).sequences
+        assert training.tokens == training.examples * task["max_length"] * sequences
         assert training.trained_tokens == training.tokens // 2
 
 

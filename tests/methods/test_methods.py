@@ -9,9 +9,12 @@ from torch import nn
 from bench.config import Model, Run, from_dict, to_dict
 from bench.method import Context, Method, ModelInfo, Quantization, discover
 from bench.models.load import info, load, parameters
+from methods.cpo import Cpo
 from methods.dpo import Dpo
 from methods.full import Full
+from methods.kto import Kto
 from methods.lora import Lora
+from methods.orpo import Orpo
 from methods.prefix import Prefix
 from methods.prompt import Prompt
 from methods.ptuning import PTuning
@@ -132,6 +135,14 @@ def test_dpo_is_an_objective_on_any_adapter(tiny_llama: str):
     assert parameters(model).trainable == LINEAR // 2
 
 
+def test_titles_of_objectives_name_the_loss_and_the_adapter_where_they_are_not_the_usual_ones():
+    assert [cls().title() for cls in (Kto, Orpo, Cpo)] == ["kto", "orpo", "cpo"]
+    assert Dpo(loss_type="ipo").title() == "dpo-ipo"
+    assert Dpo(loss_type="ipo", adapter=Qlora()).title() == "dpo-ipo-qlora"
+    assert Kto(adapter=Prefix()).title() == "kto-prefix"
+    assert Cpo(loss_type="simpo", label="simpo").title() == "simpo"
+
+
 def test_titles_of_dpo():
     assert Dpo().title() == "dpo"
     assert Dpo(adapter=Qlora()).title() == "dpo-qlora"
@@ -164,6 +175,17 @@ def test_dpo_s_adapter_travels_through_the_configuration():
         (Full(learning_rate=0), ["method.learning_rate must be > 0, got 0"]),
         (Dpo(beta=0), ["method.beta must be > 0, got 0"]),
         (Dpo(adapter=Lora(rank=0)), ["method.adapter.rank must be >= 1, got 0"]),
+        (Dpo(loss_type="ipp"), ["method.loss_type must be one of sigmoid, hinge, ipo, robust, got 'ipp'"]),
+        (Dpo(loss_type="robust"),
+            ["method.label_smoothing must be > 0 and < 0.5 with loss_type=robust, got 0"]),
+        (Dpo(label_smoothing=0.1),
+            ["method.label_smoothing has no effect with loss_type=sigmoid; use loss_type=robust"]),
+        (Kto(undesirable_weight=0), ["method.undesirable_weight must be > 0, got 0"]),
+        (Kto(adapter=Prompt(virtual_tokens=0)), ["method.adapter.virtual_tokens must be >= 1, got 0"]),
+        (Orpo(beta=-1), ["method.beta must be > 0, got -1"]),
+        (Cpo(alpha=-1), ["method.alpha must be >= 0, got -1"]),
+        (Cpo(gamma=1), ["method.gamma has no effect with loss_type=sigmoid; use loss_type=simpo"]),
+        (Orpo(adapter=Kto()), ["method.adapter must be a method of the objective sft, got 'kto'"]),
         (Dpo(adapter=Dpo()), ["method.adapter must be a method of the objective sft, got 'dpo'"]),
     ],
     ids=str,
@@ -182,6 +204,7 @@ def test_errors_name_their_keys(method: Method, errors: list[str]):
         (Prefix(), {"architecture": "rwkv"}, "keys and values"),
         (Prefix(), {"architecture": "distilbert", "kind": "classifier"}, "from outside"),
         (Dpo(), {"kind": "classifier"}, "preferences are learned by causal models, and this is a classifier model"),
+        (Orpo(), {"kind": "seq2seq"}, "preferences are learned by causal models, and this is a seq2seq model"),
         (Dpo(), {"kind": "seq2seq"}, "preferences are learned by causal models, and this is a seq2seq model"),
         (Prefix(), {"gradient_checkpointing": True}, "train.gradient_checkpointing=false"),
     ],

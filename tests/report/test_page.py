@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import capabilities
 from bench.__main__ import main
 from bench.records.schema import Status
 from bench.records.store import append_line
@@ -74,6 +75,16 @@ def test_the_summary_names_the_best_what_it_costs_and_what_failed(make):
     assert "Not better than the untouched model: bad." in found
     assert "Least memory in training: lora, 200.0 MiB; among the best: full, 400.0 MiB." in found
     assert "1 of 5 configurations gave no result: huge (oom)." in found
+
+
+def test_the_page_says_what_its_methods_can_do(make):
+    text = made([make("base"), make("prefix"), make("somebody-s")])
+    part = re.search(r'<section id="capabilities">.*?</section>', text, re.DOTALL)[0]
+    rows = [re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", row) for row in re.findall(r"<tr>.*?</tr>", part, re.DOTALL)]
+    known = capabilities.known()["prefix"].cells()
+    unknown = capabilities.NOT_PROBED
+    assert rows == [["method", *capabilities.HEADERS], ["prefix", *known], ["somebody-s", unknown]]
+    assert 'id="capabilities"' not in made([make("base")])
 
 
 def test_a_loss_curve_is_the_mean_and_the_range_of_the_seeds(make, store):

@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 import torch
 
+from bench.objective import of
 from bench.records import store
 from bench.train import checkpoints, loop
 from methods.dpo import Dpo
 from methods.full import Full
+from methods.kto import Kto
 from methods.lora import Lora
+from methods.orpo import Orpo
 from methods.prompt import Prompt
 from methods.ptuning import PTuning
 
@@ -55,12 +58,13 @@ def _weights(model) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    "method", [Lora(dropout=0.1), Full(), Prompt(), PTuning(), Dpo()], ids=lambda method: method.name
+    "method", [Lora(dropout=0.1), Full(), Prompt(), PTuning(), Dpo(), Kto(), Orpo()], ids=lambda method: method.name
 )
 @pytest.mark.parametrize("accumulation", [1, 2])
 def test_an_interrupted_training_goes_on_to_the_same_losses_bit_for_bit(train, tmp_path, method, accumulation):
     settings = {"save_every": 3, "schedule": "cosine", "gradient_accumulation": accumulation}
-    forwards = accumulation * (2 if method.objective == "dpo" else 1)  # in a step; the reference is asked too
+    # in a step; the reference is asked too, and both about the answers to other prompts
+    forwards = accumulation * (1 + of(method).reference) * (1 + of(method).mismatched)
     _, whole = train(method, "whole", **settings)
     with pytest.raises(KeyboardInterrupt):
         train(method, "parts", interrupt_after=5 * forwards, **settings)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import __version__
+from bench import __version__, capabilities
 from bench.records.store import plain
 from bench.report.page.settings import page_data
 from bench.report.page.summary import sentences
@@ -62,6 +62,7 @@ def report(table: Table, origin: Origin, version: str = "") -> str:
     return template.render(
         sections=list(zip(table.sections, words, runs, strict=True)),
         advice=bool(data["advice"]),
+        capabilities=_capabilities(table),
         ranks=table.ranks or _ranks(table),
         policy=_policy(scripts, live=bool(version)),
         style=_file("style.css"),
@@ -75,6 +76,13 @@ def report(table: Table, origin: Origin, version: str = "") -> str:
         version=__version__,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
+
+
+def _capabilities(table: Table) -> dict[str, Any]:
+    """What the methods that were trained here can do; those of imported records are others' own."""
+    groups = [row.group for section in table.sections for row in section.rows if not row.group.base]
+    names = sorted({run.record.method for group in groups for run in group.runs if run.record.source is None})
+    return {"headers": capabilities.HEADERS, "rows": capabilities.table(names), "legend": capabilities.LEGEND}
 
 
 def _ranks(table: Table) -> list[RankSummary]:

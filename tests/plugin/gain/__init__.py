@@ -1,0 +1,1 @@
+"""A method for tunebench, in a package of its own."""
