@@ -86,7 +86,7 @@ def go_on(model: torch.nn.Module, start: Finished) -> None:
     expected = get_peft_model_state_dict(model, save_embedding_layers=False)
     fits = {key: value.shape for key, value in expected.items()} == {key: value.shape for key, value in saved.items()}
     if not fits or training > sum(value.numel() for value in saved.values()):
-        raise CannotGoOn(
-            f"what {start.method.title()} saves is not all that it trains, so no training can go on with it"
-        )
+        title = start.method.title()
+        instead = "; a run of another method can, with that merged into the base" if start.method.mergeable() else ""
+        raise CannotGoOn(f"what {title} saves is not all that it trains, so no training can go on with it{instead}")
     set_peft_model_state_dict(model, saved)
