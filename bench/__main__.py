@@ -18,6 +18,8 @@ tunebench compares ways of fine-tuning a language model under one train and eval
   tunebench serve [RESULTS ...]       the same page in the browser, refreshed while a sweep runs
   tunebench compare A B               two runs, or two sets of runs, side by side, with intervals of the differences
   tunebench reproduce RUN             do a run again from its record, and say whether it gives the same
+  tunebench export RUN --adapter|--merge DIR          what a run trained, for peft or transformers
+  tunebench chat RUN                  talk to the tuned model in the terminal, the base beside it
   tunebench advise --model M --gpu CARD               which method for this model, card and data, and will it fit
   tunebench import SOURCE DIR         what others published, as records that say so
   tunebench methods | models | tasks | hardware       what there is;  methods --capabilities;  models --matrix
@@ -43,6 +45,8 @@ COMMANDS = {
     "import": "bench.imports.cli",
     "compare": "bench.report.compare_cli",
     "reproduce": "bench.reproduce",
+    "export": "bench.export",
+    "chat": "bench.chat",
     "data": "bench.clean.cli",
     "calibrate": "bench.advise.calibrate",
     "check": "bench.check",

@@ -82,6 +82,7 @@ class Method:
 
     name: str = ""  # a subclass sets it: `method=<name>`
     label: str = ""  # how tables call a named variant; empty: the name
+    start_from: str = ""  # a run whose result is trained on, or a method to train before; empty: the untouched base
     learning_rate: float = 1e-3  # peak; each method's default was found by a search sweep
 
     def adapt(self, model: "nn.Module", context: Context) -> "nn.Module":

@@ -18,6 +18,7 @@ from bench.report.arguments import command
 from bench.report.reproduction import TOLERANCE, Reproduction, judge
 from bench.report.sections import Stored
 from bench.report.terminal import make_console
+from bench.trained.find import finished, recorded
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -80,25 +81,37 @@ def again(record: Record, out: Path, overrides: Sequence[str] = ()) -> tuple[Run
         CannotRun: others made the record, or it has settings that this version lacks.
         ValueError: an override that cannot be used.
     """
-    if record.source is not None:
-        raise CannotRun(f"{record.run_id} is imported from {record.source.name}; only its own program can run it again")
     try:
-        unknown = config.unknown_keys(record.config)
-        if unknown:
-            said = f"tunebench {record.tunebench_version}" if record.tunebench_version else "another version"
-            raise CannotRun(f"{record.run_id}, made by {said}, has settings that are gone: {', '.join(unknown)}")
-        run = config.from_dict(record.config)
-        known = set(flat(config.to_dict(run)))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise CannotRun(f"the configuration of {record.run_id} cannot be read: {error!r}") from error
+        run = recorded(record)
+    except ValueError as error:
+        raise CannotRun(str(error)) from error
+    known = set(flat(config.to_dict(run)))
     notes = []
     added = sorted(known - set(flat(record.config)))
     if added:
         notes.append(f"settings that the record does not know stand at their defaults: {', '.join(added)}")
     run = replace(run, results=str(out), launch=replace(run.launch, rerun="all"), tracker="none")
+    _with_stage_before(run)
     for override in overrides:
         _override(run, override)
     return run, notes
+
+
+def _with_stage_before(run: Run) -> None:
+    """Have the stage before done again too; a run that was named must still be there.
+
+    Raises:
+        CannotRun: it is not, or has no weights.
+    """
+    before = run.stage_before()
+    if before is not None:
+        run.start = replace(before, results=run.results, launch=replace(before.launch, rerun="all"), tracker="none")
+        _with_stage_before(run.start)
+    elif run.start is not None and run.method is not None:
+        try:
+            finished(run.method.start_from)
+        except ValueError as error:
+            raise CannotRun(f"method.start_from: {error}") from error
 
 
 def _override(run: Run, text: str) -> None:

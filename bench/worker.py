@@ -37,6 +37,8 @@ from bench.train import loop, ranks, tracking
 from bench.train.budget import total_steps
 from bench.train.meter import Diverged, Send
 from bench.train.precision import compute_precision
+from bench.trained import start as stage
+from bench.trained.find import Finished
 
 # how torch and Python say it on a CPU; a thread cannot start where there is no room for its stack
 NO_MEMORY = ("can't allocate memory", "not enough memory", "can't start new thread")
@@ -79,7 +81,7 @@ def work(run: Run, folder: Path, send: Send) -> Record:
         _carry_out(run, folder, record, send, attempt)
     except KeyboardInterrupt:
         record.status, record.reason = Status.INTERRUPTED, "stopped by the user"
-    except Unsupported as error:
+    except (Unsupported, stage.CannotGoOn) as error:
         record.status, record.reason = Status.UNSUPPORTED, str(error)
     except Diverged as error:
         record.status, record.reason = Status.DIVERGED, str(error)
@@ -111,6 +113,8 @@ def _carry_out(run: Run, folder: Path, record: Record, send: Send, attempt: Atte
     device = load.pick_device(run.hardware.device)
     _share_machine(run, device)
     record.environment = environment(device, hardware=folder.parent.name)
+    start = stage.start_of(run, folder)
+    record.started_from = None if start is None else stage.in_words(run, start)
     if run.hardware.memory_gib:
         record.environment.device_memory_bytes = limit_memory(run.hardware.memory_gib, device)
     info = load.info(run.model, device, run.train.gradient_checkpointing)
@@ -127,7 +131,7 @@ def _carry_out(run: Run, folder: Path, record: Record, send: Send, attempt: Atte
     if reason is not None:
         raise Unsupported(reason)
 
-    job = Job(run, folder, record, send, device, info.kind, attempt)
+    job = Job(run, folder, record, send, device, info.kind, attempt, start)
     model, tokenizer = job.load(run.method, data.choices)
     data = prepare(data, tokenizer, run.task, run.data)
     if run.method is not None:
@@ -161,6 +165,7 @@ class Job:
     device: str
     kind: str  # of the model
     attempt: Attempt
+    start: Finished | None = None  # whose result is trained on
 
     def __post_init__(self) -> None:
         self.precision = compute_precision(self.run.train.precision, self.device)
@@ -180,9 +185,16 @@ class Job:
         """The base model as the method wants it stored, every weight frozen, and the tokenizer."""
         trains_base = method is not None and method.trains_base_weights()
         dtype = torch.float32 if trains_base else load.default_dtype(self.run.model.dtype, self.device)
-        with self.phase("load"):
-            quantization = None if method is None else method.quantization()
-            return load.load(self.run.model, self.device, quantization, dtype, labels)
+        quantization = None if method is None else method.quantization()
+        with contextlib.ExitStack() as stack:
+            weights = None
+            if self.start is not None:
+                merges = self.phase("merge") if stage.merges(self.run, self.start) else contextlib.nullcontext()
+                with merges:
+                    whole = stage.weights_of_base(self.run, self.start, self.device, self.folder)
+                    weights = stack.enter_context(whole)
+            with self.phase("load"):
+                return load.load(self.run.model, self.device, quantization, dtype, labels, weights)
 
     def train(self, method: Method, model: Any, tokenizer: Any, data: TaskData, info: ModelInfo) -> nn.Module:
         """Adapt the model and train it within the budget."""
@@ -193,9 +205,9 @@ class Job:
         if run.launch.predict and ranks.rank() == 0 and where is not None:
             with self.phase("predict"):
                 self.record.prediction = forecast(run, rows, micro, where, self.precision, len(data.choices), self.send)
-        if loop.precomputes_reference(run, rows):
-            with self.phase("reference"):
-                rows = loop.with_reference(model, rows, tokenizer, run.measure.eval_batch_size)
+        reference = loop.precomputes_reference(run, rows)
+        if reference and not run.goes_on():
+            rows = self._with_reference(model, rows, tokenizer)
         set_seed(run.seed)
         with self.phase("adapt"):
             examples = tuple(f"{e.prompt}{e.completion}" for e in data.train[:8])
@@ -205,14 +217,22 @@ class Job:
             model = method.adapt(model, context)
             if lie := undeclared(method, base, model):
                 raise PluginError(f"{place(type(method))}: {lie}")
+            if self.start is not None and run.goes_on():
+                stage.go_on(model, self.start)
             if self.kind == "classifier":
                 train_heads(model)
             self.record.parameters = load.parameters(model)
+        if reference and run.goes_on():
+            rows = self._with_reference(model, rows, tokenizer)
         with self.phase("train"):
             self.record.training = loop.train(
                 run, model, tokenizer, rows, self.precision, self.device, self.folder, self.send, self.kind, micro,
             )  # fmt: skip
         return model
+
+    def _with_reference(self, model: nn.Module, rows: Any, tokenizer: Any) -> Any:
+        with self.phase("reference"):
+            return loop.with_reference(model, rows, tokenizer, self.run.measure.eval_batch_size)
 
     def evaluate(self, model: nn.Module, tokenizer: Any, data: TaskData) -> None:
         """Validation, then the test split once, then general text."""
@@ -260,10 +280,12 @@ class Job:
         return None if base is None else base.general_loss
 
     def save(self, model: nn.Module) -> None:
-        """Write the trained weights for their size, and keep them if asked to."""
+        """Write the trained weights for their size, and keep them unless they are the base's own or unwanted."""
+        method, settings = self.run.method, self.run.launch
+        whole = method is not None and method.trains_base_weights()
         with self.phase("save"):
-            if self.run.launch.keep_adapter:
-                self.record.checkpoint_bytes = checkpoint.save(model, self.folder / "adapter")
+            if settings.keep_model if whole else settings.keep_adapter:
+                self.record.checkpoint_bytes = checkpoint.save(model, self.folder / store.WEIGHTS)
             else:
                 with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
                     self.record.checkpoint_bytes = checkpoint.save(model, Path(scratch))

@@ -40,6 +40,7 @@ LAYERS: dict[str, tuple[set[str], set[str] | None]] = {
     "bench.models": (_BASIS | {"bench.data"}, None),
     "bench.measure": (_BASIS, None),
     "bench.evaluate": (_BASIS | {"bench.data", "bench.models"}, None),
+    "bench.trained": (_BASIS | {"bench.data", "bench.evaluate", "bench.models"}, None),
     "bench.train": (_BASIS | {"bench.data", "bench.models", "bench.measure"}, None),
 }
 # Above these: the parent, which starts runs and shows results, and the child, which carries one out.
@@ -49,7 +50,9 @@ PARENT = {
     "bench.__main__",
     "bench.clean",
     "bench.app",
+    "bench.chat",
     "bench.check",
+    "bench.export",
     "bench.launch",
     "bench.listing",
     "bench.pytest_plugin",
@@ -192,6 +195,9 @@ def test_importing_the_light_parts_loads_no_deep_learning_library(module: str):
         ("compare --help", 0),
         ("reproduce --help", 0),
         ("import --help", 0),
+        ("export --help", 0),
+        ("export no-such-run --merge x", 2),
+        ("chat --help", 0),
         ("advise --help", 0),
         ("advise --model no-such-model --gpu rtx-4090", 2),
         ("advise --model gpt2 --gpu rtx-4090 --seq 4096", 2),

@@ -172,15 +172,22 @@ def test_without_a_usable_base_record_there_is_no_forgetting(make_run, capsys):
     assert "record.json: is not valid JSON" in capsys.readouterr().out
 
 
-def test_the_trained_weights_are_kept_only_if_asked_for(make_run):
+@pytest.mark.parametrize(
+    ("method", "file", "asked", "usual"),
+    [(Lora(), "adapter_model", {"keep_adapter": True}, True), (Full(), "model", {"keep_model": True}, False)],
+    ids=["adapter", "model"],
+)
+def test_an_adapter_is_kept_and_a_whole_model_only_if_asked_for(method, file, asked, usual, make_run):
     quick = Measure(test=False, forgetting=False)
-    run = make_run(Lora(), measure=quick)
+    run = make_run(method, measure=quick)
     record, _ = carry_out(run)
-    assert {path.name for path in folder_of(run).iterdir()} == {store.RECORD, store.STEPS}
-    keeping = replace(run, launch=Launch(predict=False, keep_adapter=True), seed=1)
-    kept, _ = carry_out(keeping)
-    file = folder_of(keeping) / "adapter" / "adapter_model.safetensors"
-    assert file.stat().st_size == kept.checkpoint_bytes == record.checkpoint_bytes
+    assert store.has_weights(folder_of(run)) is usual
+    other = replace(run, launch=Launch(predict=False, **({"keep_adapter": False} if usual else asked)), seed=1)
+    found, _ = carry_out(other)
+    assert store.has_weights(folder_of(other)) is not usual
+    there = folder_of(run if usual else other) / store.WEIGHTS / f"{file}.safetensors"
+    assert there.stat().st_size == record.checkpoint_bytes == found.checkpoint_bytes
+    assert not list(folder_of(other if usual else run).glob("tmp*"))
 
 
 def test_what_an_earlier_attempt_left_is_not_mixed_in(make_run):

@@ -11,7 +11,7 @@ from bench.advise.trace import Question, Workload
 from bench.records.schema import Record
 
 # Parts of a run that say how it was started and where it went, and nothing of what a step costs.
-ELSEWHERE = ("data", "launch", "hardware", "tracker", "results", "seed")
+ELSEWHERE = ("data", "launch", "hardware", "tracker", "results", "seed", "start")
 DEVICES = ("cpu", "cuda")
 
 # huggingface/peft's method_comparison: `max_seq_length` is 768, and the longest batch is not published. 704 was told

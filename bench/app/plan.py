@@ -4,10 +4,12 @@ So every error of every run is reported at once, and the number of runs is known
 (`hydra/launcher=joblib`, `hydra.sweeper.params.seed=1,2`) is checked here too, and is no part of a run.
 """
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import field, fields, make_dataclass
+from dataclasses import field, fields, make_dataclass, replace
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -29,6 +31,7 @@ from bench.evaluate import metrics
 from bench.method import Method, did_you_mean, discover, get
 from bench.models import locate
 from bench.paths import conf_dir
+from bench.trained.find import finished
 
 _LISTED = 12  # choices that a message lists
 _OPEN = "model.architecture"  # its keys are those of transformers' configurations, which check them
@@ -74,7 +77,7 @@ def composed(arguments: Sequence[str]) -> Run:
 def register() -> None:
     """Put the schema and every method into Hydra's store; a method with an adapter gets a default list for it."""
     store = ConfigStore.instance()
-    schema = [(f.name, f.type, f) for f in fields(Run) if f.name != "method"]
+    schema = [(f.name, f.type, f) for f in fields(Run) if f.name not in ("method", "start")]
     store.store(name="schema", node=make_dataclass("Schema", [("method", Any, field(default=None)), *schema]))
     for name in discover():
         register_method(name)
@@ -214,7 +217,7 @@ def _whole(overrides: list[Override]) -> DictConfig:
 
 def checked(whole: DictConfig) -> Run:
     """The typed run, with the hash of the local files that it reads, so that changed files make another run."""
-    return check(_typed(whole))
+    return check(_staged(whole))
 
 
 def check(run: Run) -> Run:
@@ -231,6 +234,8 @@ def check(run: Run) -> Run:
     if found:
         raise UserError("\n".join(found))
     run.model.content = locate.content(run.model)
+    if (before := run.stage_before()) is not None:
+        check(before)
     return run
 
 
@@ -239,6 +244,52 @@ def _content(locations: tuple[str, str, str, str]) -> str:
     """Hashed once for all runs of a sweep."""
     train, validation, test, general = locations
     return content(Data(train=train, validation=validation, test=test, general=general))
+
+
+def _staged(whole: DictConfig, above: tuple[str, ...] = ()) -> Run:
+    """The typed run with its start, if it has one.
+
+    That is a run which is there, or the stage before: a method's name, or the overrides that make it of this run, the
+    method among them. In all that these do not say the stage before is like this run.
+    """
+    run = _typed(whole)
+    named = "" if run.method is None else run.method.start_from
+    if not named:
+        return run
+    assert run.method is not None
+    if named in above:
+        raise UserError(f"method.start_from={named} starts from itself")
+    if "=" in named or named in _options("method"):
+        try:
+            overrides = _read(shlex.split(named) if "=" in named else [f"method={named}"])
+            start = _staged(_stage(whole, overrides), (*above, named))
+        except (UserError, ValueError) as error:
+            raise UserError("\n".join(f"method.start_from: {line}" for line in str(error).splitlines())) from error
+        start.launch = replace(start.launch, keep_adapter=True, keep_model=True)
+    else:
+        try:
+            found = finished(named, Path(run.results))
+        except ValueError as error:
+            raise UserError(f"method.start_from: {error}") from error
+        start, run.method.start_from = found.run, str(found.folder.resolve())
+    run.start = start
+    return run
+
+
+def _stage(whole: DictConfig, overrides: list[Override]) -> DictConfig:
+    """The configuration with other choices and keys; what a choice replaces is as it is by default but for these."""
+    groups = [o for o in overrides if _group_of(o) is not None]
+    if not any(o.key_or_group == "method" for o in groups):
+        raise UserError("the overrides of a stage must name its method, as in method=NAME")
+    errors = [error for o in groups for error in _group_error(o)]
+    if not errors:
+        stage, chosen = whole.copy(), _compose_groups(tuple(o.input_line for o in groups))
+        for part in {str(o.key_or_group).split("/")[0] for o in groups}:
+            stage[part] = chosen[part]
+        errors = [error for o in overrides if o not in groups for error in _apply(stage, o)]
+    if errors:
+        raise UserError("\n".join(errors))
+    return stage
 
 
 def _typed(whole: DictConfig) -> Run:

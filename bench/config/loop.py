@@ -121,7 +121,8 @@ class Launch:
     start: str = "forkserver"  # forkserver: one warm process forks every child | spawn: each imports anew
     rerun: str = "none"  # which finished runs are run again: none | failed | all
     predict: bool = True  # before a training predict its memory and time, log that and keep it in the record
-    keep_adapter: bool = False  # keep the trained weights beside the record
+    keep_adapter: bool = True  # keep what was trained beside the record, unless that is weights of the base itself
+    keep_model: bool = False  # keep it also where weights of the base were trained: up to a whole model in float32
     timeout: float = 0.0  # seconds for one run; 0: none
     within: float = 0.0  # hours, after which a sweep starts no more runs; 0: no limit
     stall: float = 3600.0  # seconds without a step, a phase or an evaluated example; 0: none

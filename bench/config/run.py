@@ -4,8 +4,10 @@ import hashlib
 import importlib.util
 import json
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
+from bench.config import stages
 from bench.config.checks import choice
 from bench.config.loop import WITHOUT_EFFECT, Budget, Hardware, Launch, Measure, Train
 from bench.config.model import Model
@@ -19,7 +21,11 @@ TRACKERS = ("none", "tensorboard", "mlflow", "wandb", "trackio")
 
 @dataclass
 class Run:
-    """One run. `method` is None for the evaluation of the untouched base model."""
+    """One run. `method` is None for the evaluation of the untouched base model.
+
+    `start` is the run whose result is trained on, which `method.start_from` names; None starts from the base. A run and
+    its start are two stages of one experiment, and what the first is decides what the second is.
+    """
 
     method: Method | None
     model: Model = field(default_factory=Model)
@@ -33,6 +39,7 @@ class Run:
     tracker: str = "none"  # none | tensorboard | mlflow | wandb | trackio: also shows the steps there
     seed: int = 0
     results: str = "results"
+    start: "Run | None" = None  # set by tunebench
 
     def errors(self) -> list[str]:
         """Every error of this configuration, in the order of its parts; empty if it can run."""
@@ -60,14 +67,33 @@ class Run:
                 f"method={self.method.name} learns from preferences, and task={self.task.name} has none; "
                 f"tasks with preferences are marked in `tunebench tasks`"
             )
-        return found
+        return found + stages.errors(self.method, self.model, self.start)
 
     def _may_have_preferences(self) -> bool:
         return self.task.preferences or self.task.source == "file"  # one's own rows are seen when they are read
 
     def title(self) -> str:
         """The method as tables call it."""
-        return BASE if self.method is None else self.method.title()
+        own = BASE if self.method is None else self.method.title()
+        return own if self.start is None else f"{own}-after-{self.start.title()}"
+
+    def goes_on(self) -> bool:
+        """Whether the parameters that its start trained train on; else that is merged into the base before."""
+        assert self.method is not None
+        return self.start is not None and stages.differences(self.method, self.start.method) == []
+
+    def start_folder(self, folder: Path) -> Path:
+        """Where the start's files are, for a run whose own are in `folder`: beside them, unless a folder was named."""
+        assert self.method is not None
+        assert self.start is not None
+        named = Path(self.method.start_from)
+        return named if named.is_absolute() else folder.parent / self.start.run_id()
+
+    def stage_before(self) -> "Run | None":
+        """The start, where it belongs to the same experiment and is done if need be; a run that was named is there."""
+        if self.method is None or self.start is None or Path(self.method.start_from).is_absolute():
+            return None
+        return self.start
 
     def identity(self) -> dict[str, Any]:
         """The settings that decide what is measured; a base run has no seed, method, budget or training."""
@@ -79,11 +105,13 @@ class Run:
             del whole["data"][key]
         for key in WITHOUT_EFFECT:
             del whole["train"][key]
-        return {part: whole[part] for part in parts}
+        stages.forget_name(whole["method"])
+        before = {} if self.start is None else {"start": self.start.identity()}
+        return {part: whole[part] for part in parts} | before
 
     def group(self) -> str:
-        """Hash of the identity without the seed: runs that differ in the seed alone share it."""
-        return _hash({key: value for key, value in self.identity().items() if key != "seed"})
+        """Hash of the identity without the seed, its start's included: runs that differ in it alone share the hash."""
+        return _hash(_seedless(self.identity()))
 
     def run_id(self) -> str:
         """`<method>-<model>-<task>-s<seed>-<hash>`: the same configuration always has the same id."""
@@ -92,7 +120,13 @@ class Run:
     def base(self) -> "Run":
         """The run that evaluates this run's base model untouched, shared by all methods and seeds."""
         whole = to_dict(self)
-        return from_dict(whole | {"method": None, "seed": 0})
+        return from_dict(whole | {"method": None, "seed": 0, "start": None})
+
+
+def _seedless(identity: dict[str, Any]) -> dict[str, Any]:
+    """Without the run's seed; a task has one of its own, which stays."""
+    found = {key: value for key, value in identity.items() if key != "seed"}
+    return found | ({"start": _seedless(found["start"])} if "start" in found else {})
 
 
 def _hash(settings: dict[str, Any]) -> str:
@@ -148,4 +182,6 @@ def _part(hint: Any, key: str, value: Any) -> Any:
         return None
     if key in ("method", "adapter"):
         return get(value["name"])
+    if key == "start":
+        return Run
     return hint if is_dataclass(hint) else None

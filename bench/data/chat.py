@@ -36,13 +36,23 @@ def render(examples: Sequence[Example], tokenizer: Any, template: str = "auto") 
     return [e if isinstance(e.prompt, str) else writer.example(e, e.prompt) for e in examples]
 
 
+def other_template(tokenizer: Any, template: str = "auto") -> str | None:
+    """The template that `render` writes with, where it is not the tokenizer's own."""
+    own, name = _choice(tokenizer, template)
+    return None if own else _named(name)
+
+
+def _choice(tokenizer: Any, template: str) -> tuple[bool, str]:
+    """Whether the tokenizer's own template is meant, and the name of the one that is meant else."""
+    return template == "auto" and bool(tokenizer.chat_template), DEFAULT if template == "auto" else template
+
+
 class _Writer:
     """Writes conversations in one template."""
 
     def __init__(self, tokenizer: Any, template: str) -> None:
         self._tokenizer = tokenizer
-        own = template == "auto" and bool(tokenizer.chat_template)
-        name = DEFAULT if template == "auto" else template
+        own, name = _choice(tokenizer, template)
         self._source = _with_fixed_date(_own(tokenizer)) if own else _named(name)
         self._called = "the tokenizer's chat template" if own else f"the chat template {name!r}"
 

@@ -21,11 +21,13 @@ class ResultsError(Exception):
 
 @dataclass
 class Job:
-    """A run with its folder, and the job of the base run, which must be done before."""
+    """A run with its folder, and the jobs to be done before: of its base run, and of the stage it starts from."""
 
     run: Run
     folder: Path
     base: "Job | None" = None
+    start: "Job | None" = None
+    needed: bool = False  # another run starts from this one, and needs its weights
     attempt: Attempt = field(default_factory=Attempt)
 
     @property
@@ -40,12 +42,20 @@ class Job:
 
 
 def with_bases(runs: list[Run]) -> list[Run]:
-    """The runs without repetitions, and before the first run of each base model and task, the base run."""
+    """The runs without repetitions, and before the first that needs it each base run and each stage before."""
     planned: dict[str, Run] = {}
     for run in runs:
-        for each in (run,) if run.method is None else (run.base(), run):
-            planned.setdefault(each.run_id(), each)
+        _plan(run, planned)
     return list(planned.values())
+
+
+def _plan(run: Run, planned: dict[str, Run]) -> None:
+    before = run.stage_before()
+    if before is not None:
+        _plan(before, planned)
+        planned[before.run_id()] = before  # which keeps its weights, as another that is the same run may not
+    for each in (run,) if run.method is None else (run.base(), run):
+        planned.setdefault(each.run_id(), each)
 
 
 def jobs(runs: list[Run]) -> list[Job]:
@@ -53,7 +63,11 @@ def jobs(runs: list[Run]) -> list[Job]:
     found: dict[str, Job] = {}
     for run in with_bases(runs):
         base = None if run.method is None else found[run.base().run_id()]
-        found[run.run_id()] = Job(run, folder_of(run), base)
+        before = run.stage_before()
+        start = None if before is None else found[before.run_id()]
+        if start is not None:
+            start.needed = True
+        found[run.run_id()] = Job(run, folder_of(run), base, start)
     return list(found.values())
 
 
@@ -92,6 +106,8 @@ def settled(job: Job) -> Record | None:
         return None
     if record.status is Status.OOM and run.train.auto_batch > record.config.get("train", {}).get("auto_batch", False):
         return None  # it was not asked then to try a smaller batch
+    if job.needed and record.status is Status.OK and not store.has_weights(job.folder):
+        return None
     return record if record.status.final else None
 
 

@@ -134,7 +134,7 @@ class Sweep:
         for job in list(self._due):
             if self._signals.count > self._stops:
                 break
-            if self._device_key(job) in full or not self._has_base(job, pending):
+            if self._device_key(job) in full or not self._may_start(job, pending):
                 continue
             try:
                 waits = self._start(job)
@@ -153,20 +153,24 @@ class Sweep:
             self._progress.waiting_for, self._said = "", False
         return blocked
 
-    def _has_base(self, job: Job, pending: set[str]) -> bool:
-        """Whether the base run is over; one whose record somebody has removed meanwhile is done again, once."""
-        if job.base is None or job.base.run_id in self._given_up:
+    def _may_start(self, job: Job, pending: set[str]) -> bool:
+        """Whether the runs that this one needs are over."""
+        return all(self._is_there(each, pending) for each in (job.base, job.start) if each is not None)
+
+    def _is_there(self, job: Job, pending: set[str]) -> bool:
+        """Whether a run is over; one whose record somebody has removed meanwhile is done again, once."""
+        if job.run_id in self._given_up:
             return True
-        if job.base.run_id in pending:
+        if job.run_id in pending:
             return False
-        record = self._done.get(job.base.run_id)
-        if record is None or record.status is not Status.OK or job.base.run_id in self._done_again:
+        record = self._done.get(job.run_id)
+        if record is None or record.status is not Status.OK or job.run_id in self._done_again:
             return True
-        if (job.base.folder / store.RECORD).exists():
+        if (job.folder / store.RECORD).exists():
             return True
-        self._done_again.add(job.base.run_id)
-        pending.add(job.base.run_id)
-        self._due.insert(0, job.base)
+        self._done_again.add(job.run_id)
+        pending.add(job.run_id)
+        self._due.insert(0, job)
         self._progress.total += 1
         return False
 

@@ -9,6 +9,7 @@ import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 # On some CPUs bitsandbytes warns, when peft first imports it, of an optional kernel package; that decides nothing here.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
@@ -88,7 +89,12 @@ def info(model: Model, device: str, gradient_checkpointing: bool = False) -> Mod
 
 
 def load(
-    model: Model, device: str, quantization: Quantization | None, dtype: torch.dtype, labels: Sequence[str] = ()
+    model: Model,
+    device: str,
+    quantization: Quantization | None,
+    dtype: torch.dtype,
+    labels: Sequence[str] = (),
+    trained: str | Path | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The base model with every parameter frozen, and its tokenizer.
 
@@ -98,6 +104,7 @@ def load(
         quantization: storage of all linear layers but the head in 4 or 8 bits; None for none.
         dtype: of all weights that are not quantised, and of the computation with those that are.
         labels: the classes of a classifier; the other kinds have none.
+        trained: folder of a whole model of the same architecture, whose weights stand in for the model's own.
 
     Raises:
         ValueError: the model cannot be loaded; the message names the key that is to blame.
@@ -109,7 +116,9 @@ def load(
     tokenizer = load_tokenizer(planned)
     with reporting(model), torch.random.fork_rng():
         torch.manual_seed(RANDOM_SEED)
-        if model.weights == "random":
+        if trained is not None:
+            loaded = _pretrained(replace(planned, text_part=False), str(trained), device, quantization, dtype)
+        elif model.weights == "random":
             loaded = _random(planned, device, quantization, dtype)
         else:
             loaded = _pretrained(planned, resolve(model.path), device, quantization, dtype)

@@ -8,6 +8,7 @@ from bench.records.schema import Record
 from bench.records.store import RECORD, DamagedRecord, scan
 
 RESULTS = Path("results")
+SHOWN = 4  # folders that a message names
 
 
 class NotFound(ValueError):
@@ -18,8 +19,8 @@ def named(text: str, results: Path = RESULTS) -> tuple[dict[Path, Record], list[
     """The records that `text` means, by their folders, and those that cannot be read.
 
     Args:
-        text: a path, a pattern as shells know it, or the id of a run that lies two levels below `results`, as in
-            results/runs/<hardware>/<run id>.
+        text: a path, a pattern as shells know it, or the id of a run, or a part of it that no other has. Runs lie
+            three levels below `results`, as in results/runs/<hardware>/<run id>.
         results: the folder of all results.
 
     Raises:
@@ -46,13 +47,18 @@ def one(text: str, results: Path = RESULTS) -> tuple[Path, Record]:
     return next(iter(found.items()))
 
 
-def _by_id(run_id: str, results: Path) -> Path:
+def _by_id(text: str, results: Path) -> Path:
     there = [path.parent for path in results.glob(f"*/*/*/{RECORD}") if not path.parts[-3].startswith(".")]
-    found = sorted(folder for folder in there if folder.name == run_id)
+    whole = [folder for folder in there if folder.name == text]
+    begun = [folder for folder in there if text and folder.name.startswith(text)]
+    found = sorted(whole or begun or (folder for folder in there if text and text in folder.name))
     if len(found) == 1:
         return found[0]
     if found:
-        raise NotFound(f"{run_id} lies in {len(found)} folders; name one: {', '.join(map(str, found))}")
-    near = difflib.get_close_matches(run_id, sorted({folder.name for folder in there}), n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise NotFound(f"there is no file or folder {run_id!r}, and no run of that id below {results}{hint}")
+        shown = ", ".join(map(str, found[:SHOWN])) + (", ..." if len(found) > SHOWN else "")
+        raise NotFound(f"{text} {'lies in' if whole else 'may be any of'} {len(found)} folders; name one: {shown}")
+    # what was typed may be only the beginning of an id
+    starts = {name[:length]: name for name in sorted({f.name for f in there}) for length in (len(text), len(name))}
+    near = difflib.get_close_matches(text, starts, n=1, cutoff=0.5)
+    hint = f"; did you mean {starts[near[0]]!r}?" if near else ""
+    raise NotFound(f"there is no file or folder {text!r}, and no run of that id below {results}{hint}")

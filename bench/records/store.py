@@ -25,6 +25,7 @@ from bench.records.schema import SCHEMA_VERSION, Record
 STEPS = "steps.jsonl"
 EXAMPLES = "examples.jsonl"
 CHECKPOINTS = "checkpoints"  # of an unfinished training
+WEIGHTS = "adapter"  # folder of what was trained, an adapter or a whole model, where the run keeps it
 JSON_TYPES = {list: "list", str: "string", int: "number", float: "number", bool: "truth value", type(None): "null"}
 
 
@@ -39,6 +40,11 @@ class DamagedRecord(ValueError):
 
 class NewerRecord(DamagedRecord):
     """A record that a newer tunebench wrote; nothing is wrong with it."""
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether the run in `folder` keeps what it trained."""
+    return any((folder / WEIGHTS).glob("*.safetensors"))
 
 
 def run_folder(results: Path, hardware: str, run_id: str) -> Path:

@@ -88,17 +88,20 @@ def precomputes_reference(run: Run, dataset: "Dataset") -> bool:
     """Whether the reference's log-probabilities, where an objective needs them, are computed before training.
 
     That costs one pass over the rows, and saves one per row seen. A method that changes base weights has no
-    reference left once it trains, so there it is the only way.
+    reference left once it trains, so there it is the only way; and so has a run that goes on with what another has
+    trained, whose reference is not the base but what it starts from.
     """
     if run.method is None or not of(run.method).reference:
         return False
+    if run.goes_on() or run.method.trains_base_weights():
+        return True
     steps = total_steps(run.budget, lengths(dataset), run.train.batch_size)
-    return run.method.trains_base_weights() or (steps is not None and steps * run.train.batch_size >= len(dataset))
+    return steps is not None and steps * run.train.batch_size >= len(dataset)
 
 
 @torch.no_grad()
 def with_reference(model: nn.Module, dataset: "Dataset", tokenizer: Any, batch_size: int) -> "Dataset":
-    """The rows with all completions' summed log-probabilities under `model`, the base as it is before training."""
+    """The rows with all completions' summed log-probabilities under `model`, as it is before training."""
     model.eval()
     collate, device = PadRight(tokenizer.pad_token_id), inner_model(model).device
     for answer in answers(dataset.column_names):
