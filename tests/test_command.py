@@ -91,7 +91,10 @@ def test_what_cannot_be_run_is_one_message_and_exit_code_2(words: str, message: 
         ("run hardware=gpu", "hardware: there is no 'gpu'; did you mean 'cpu'?"),
         ("run +experiment=seed", "experiment: there is no 'seed'; did you mean 'seeds'?"),
         ("run method=lora,prompt", "method=lora,prompt names several runs: use `tunebench sweep`"),
-        ("run method=dpo method/adapter=dpo", "method/adapter: there is no 'dpo'; `tunebench methods` lists what there is"),
+        (
+            "run method=dpo method/adapter=dpo",
+            "method/adapter: there is no 'dpo'; `tunebench methods` lists what there is",
+        ),
         ("sweep method.rank_=1,2 method=lora", "there is no key 'method.rank_'; did you mean 'method.rank'?"),
         ("method=loar", "method: there is no 'loar'; did you mean 'lora'?"),
         ("-m model=hub", "model.path must be given: a folder, or ORG/NAME on the Hugging Face Hub"),

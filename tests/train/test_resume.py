@@ -64,9 +64,18 @@ def _weights(model) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize(
     "method",
     [
-        Lora(dropout=0.1), LoraFA(), AdaLora(), Pissa(), Full(), Prompt(), PTuning(), Dpo(), Kto(), Orpo(),
+        Lora(dropout=0.1),
+        LoraFA(),
+        AdaLora(),
+        Pissa(),
+        Full(),
+        Prompt(),
+        PTuning(),
+        Dpo(),
+        Kto(),
+        Orpo(),
         Lisa(layers=1, interval=2),
-    ],  # fmt: skip
+    ],
     ids=lambda method: method.name,
 )
 @pytest.mark.parametrize("accumulation", [1, 2])
