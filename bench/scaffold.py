@@ -33,25 +33,19 @@ class $cls(Method):
     scale: float = 1.0  # every field is a setting on the command line: method.scale=2
 
     def adapt(self, model: "nn.Module", context: Context) -> "nn.Module":
-        """Put every linear layer but the head into one that adds a vector; the base comes frozen and stays so."""
+        """Give every linear layer but the head a vector; the base comes frozen and stays so."""
         import torch
         from torch import nn
         from transformers.pytorch_utils import Conv1D  # GPT-2's name for a linear layer
 
-        class Shifted(nn.Module):
-            def __init__(self, layer: nn.Module, width: int, scale: float) -> None:
-                super().__init__()
-                self.layer, self.scale = layer, scale
-                self.shift = nn.Parameter(torch.zeros(width, device=layer.weight.device))
+        def add(layer: nn.Module, inputs: tuple[torch.Tensor, ...], out: torch.Tensor) -> torch.Tensor:
+            return out + self.scale * layer.shift.to(out.dtype)
 
-            def forward(self, x: torch.Tensor) -> torch.Tensor:
-                out = self.layer(x)
-                return out + self.scale * self.shift.to(out.dtype)
-
-        for name, layer in list(model.named_modules()):
-            if isinstance(layer, nn.Linear | Conv1D) and layer is not model.get_output_embeddings():
+        for layer in list(model.base_model.modules()):
+            if isinstance(layer, nn.Linear | Conv1D):
                 width = layer.nf if isinstance(layer, Conv1D) else layer.out_features
-                model.set_submodule(name, Shifted(layer, width, self.scale))
+                layer.shift = nn.Parameter(torch.zeros(width, device=layer.weight.device))
+                layer.register_forward_hook(add)
         return model
 
     def errors(self) -> list[str]:
