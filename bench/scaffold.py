@@ -29,7 +29,7 @@ class $cls(Method):
     """
 
     name: str = "$name"
-    learning_rate: float = 3e-2
+    learning_rate: float = 3e-3
     scale: float = 1.0  # every field is a setting on the command line: method.scale=2
 
     def adapt(self, model: "nn.Module", context: Context) -> "nn.Module":
@@ -64,7 +64,7 @@ from bench import contract
 from $package.$module import $cls
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt2", "bert", "t5"])
+@pytest.mark.parametrize("family", ["llama", "gpt2", "t5"])
 def test_contract(family, tmp_path):
     outcomes = contract.check($cls(), contract.tiny_model(tmp_path, family))
     assert [str(outcome) for outcome in outcomes if outcome.broken] == []
@@ -83,7 +83,7 @@ Paper: authors, title, year, arXiv id.
 | Setting | Default | Meaning |
 | --- | --- | --- |
 | `method.scale` | 1 | factor of the vector |
-| `method.learning_rate` | 0.03 | where it comes from: a sweep, the paper |
+| `method.learning_rate` | 0.003 | where it comes from: a sweep, the paper |
 
 When to take it: in one sentence. What it cannot do: `tunebench check method=$name`.
 
