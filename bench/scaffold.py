@@ -29,29 +29,23 @@ class $cls(Method):
     """
 
     name: str = "$name"
-    learning_rate: float = 1e-2
+    learning_rate: float = 3e-3
     scale: float = 1.0  # every field is a setting on the command line: method.scale=2
 
     def adapt(self, model: "nn.Module", context: Context) -> "nn.Module":
-        """Put every linear layer but the head into one that adds a vector; the base comes frozen and stays so."""
+        """Give every linear layer but the head a vector; the base comes frozen and stays so."""
         import torch
         from torch import nn
         from transformers.pytorch_utils import Conv1D  # GPT-2's name for a linear layer
 
-        class Shifted(nn.Module):
-            def __init__(self, layer: nn.Module, width: int, scale: float) -> None:
-                super().__init__()
-                self.layer, self.scale = layer, scale
-                self.shift = nn.Parameter(torch.zeros(width, device=layer.weight.device))
+        def add(layer: nn.Module, inputs: tuple[torch.Tensor, ...], out: torch.Tensor) -> torch.Tensor:
+            return out + self.scale * layer.shift.to(out.dtype)
 
-            def forward(self, x: torch.Tensor) -> torch.Tensor:
-                out = self.layer(x)
-                return out + self.scale * self.shift.to(out.dtype)
-
-        for name, layer in list(model.named_modules()):
-            if isinstance(layer, nn.Linear | Conv1D) and layer is not model.get_output_embeddings():
+        for layer in list(model.base_model.modules()):
+            if isinstance(layer, nn.Linear | Conv1D):
                 width = layer.nf if isinstance(layer, Conv1D) else layer.out_features
-                model.set_submodule(name, Shifted(layer, width, self.scale))
+                layer.shift = nn.Parameter(torch.zeros(width, device=layer.weight.device))
+                layer.register_forward_hook(add)
         return model
 
     def errors(self) -> list[str]:
@@ -70,7 +64,7 @@ from bench import contract
 from $package.$module import $cls
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt2", "bert", "t5"])
+@pytest.mark.parametrize("family", ["llama", "gpt2", "t5"])
 def test_contract(family, tmp_path):
     outcomes = contract.check($cls(), contract.tiny_model(tmp_path, family))
     assert [str(outcome) for outcome in outcomes if outcome.broken] == []
@@ -89,7 +83,7 @@ Paper: authors, title, year, arXiv id.
 | Setting | Default | Meaning |
 | --- | --- | --- |
 | `method.scale` | 1 | factor of the vector |
-| `method.learning_rate` | 0.01 | where it comes from: a sweep, the paper |
+| `method.learning_rate` | 0.003 | where it comes from: a sweep, the paper |
 
 When to take it: in one sentence. What it cannot do: `tunebench check method=$name`.
 

@@ -27,17 +27,12 @@ class Gain(Method):
         from torch import nn
         from transformers.pytorch_utils import Conv1D
 
-        class Scaled(nn.Module):
-            def __init__(self, layer: nn.Module, width: int) -> None:
-                super().__init__()
-                self.layer, self.gain = layer, nn.Parameter(torch.ones(width))
+        def multiply(layer: nn.Module, inputs: tuple[torch.Tensor, ...], out: torch.Tensor) -> torch.Tensor:
+            return out * layer.gain.to(out.dtype)
 
-            def forward(self, x: torch.Tensor) -> torch.Tensor:
-                out = self.layer(x)
-                return out * self.gain.to(out.dtype)
-
-        for name, layer in list(model.base_model.named_modules()):
+        for layer in list(model.base_model.modules()):
             if isinstance(layer, nn.Linear | Conv1D):
                 width = layer.nf if isinstance(layer, Conv1D) else layer.out_features
-                model.base_model.set_submodule(name, Scaled(layer, width))
+                layer.gain = nn.Parameter(torch.ones(width, device=layer.weight.device))
+                layer.register_forward_hook(multiply)
         return model
