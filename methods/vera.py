@@ -53,6 +53,7 @@ class Pvera(Vera):
     """
 
     name: str = "pvera"
+    rank: int = 256
 
     def config(self, model: Any) -> Any:
         """As VeRA's."""
