@@ -64,7 +64,7 @@ from bench import contract
 from $package.$module import $cls
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt2", "t5"])
+@pytest.mark.parametrize("family", ["llama", "gpt2", "bert", "t5"])
 def test_contract(family, tmp_path):
     outcomes = contract.check($cls(), contract.tiny_model(tmp_path, family))
     assert [str(outcome) for outcome in outcomes if outcome.broken] == []

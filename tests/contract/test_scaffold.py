@@ -40,7 +40,7 @@ def test_what_is_written_keeps_the_contract(package: Path, capsys: pytest.Captur
                 outcomes.append(report.outcome)
 
     assert pytest.main(["-q", "-c", str(ini), "-p", "no:cacheprovider", str(test)], plugins=[Count()]) == 0
-    assert outcomes == ["passed"] * 4
+    assert outcomes == ["passed"] * 5
     assert bench.method.get("my-method")(scale=2.0).title() == "my-method"
 
 
