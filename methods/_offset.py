@@ -9,66 +9,80 @@ which every program that reads LoRA can put on the untouched base.
 
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-import torch
-from peft import LoraConfig
-from peft.tuners.lora.layer import LoraLayer, LoraVariant
-from peft.utils.other import transpose
-from torch import Tensor, nn
-from torch.nn.functional import linear
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 NAME = "default"  # of the adapter
 
 
-class Wide(LoraConfig):
-    """The configuration of an adapter that is saved with twice its rank, and with the same scale."""
+@cache
+def _wide() -> Any:
+    from peft import LoraConfig
 
-    def to_dict(self) -> Any:
-        """What is written beside the adapter."""
-        found = super().to_dict()
-        return found | {"r": 2 * found["r"], "lora_alpha": 2 * found["lora_alpha"]}
+    class Wide(LoraConfig):
+        """The configuration of an adapter that is saved with twice its rank, and with the same scale."""
+
+        def to_dict(self) -> Any:
+            """What is written beside the adapter."""
+            found = super().to_dict()
+            return found | {"r": 2 * found["r"], "lora_alpha": 2 * found["lora_alpha"]}
+
+    return Wide
 
 
-def wide(config: LoraConfig) -> Wide:
-    """The same settings, to be saved with twice the rank."""
-    return Wide(**{field.name: getattr(config, field.name) for field in fields(config) if field.init})
+def wide(config: Any) -> Any:
+    """The same settings of LoRA, to be saved with twice the rank."""
+    return _wide()(**{field.name: getattr(config, field.name) for field in fields(config) if field.init})
 
 
-class _Offset(LoraVariant):
-    """A LoRA layer that subtracts what its update was at the start."""
+@cache
+def _offset() -> Any:
+    from peft.tuners.lora.layer import LoraVariant
+    from peft.utils.other import transpose
+    from torch.nn.functional import linear
 
-    @staticmethod
-    def forward(module: Any, active_adapter: str, x: Tensor, result: Tensor, **_: Any) -> Tensor:
-        update = module.lora_B[active_adapter](module.lora_A[active_adapter](module.lora_dropout[active_adapter](x)))
-        return result + (update - linear(linear(x, module.start_A), module.start_B)) * module.scaling[active_adapter]
-
-    @staticmethod
-    def _change(module: Any, adapter: str) -> Tensor:
+    def change(module: Any, adapter: str) -> "Tensor":
         start = transpose(module.start_B @ module.start_A, module.fan_in_fan_out) * module.scaling[adapter]
         return module.get_delta_weight(adapter) - start
 
-    @staticmethod
-    def merge_safe(module: Any, active_adapter: str, orig_weight: Tensor) -> Tensor:
-        return orig_weight + _Offset._change(module, active_adapter).to(orig_weight.dtype)
+    class Offset(LoraVariant):
+        """A LoRA layer that subtracts what its update was at the start."""
 
-    @staticmethod
-    def merge_unsafe(module: Any, active_adapter: str, orig_weight: Tensor) -> None:
-        orig_weight.data += _Offset._change(module, active_adapter).to(orig_weight.dtype)
+        @staticmethod
+        def forward(module: Any, active_adapter: str, x: "Tensor", result: "Tensor", **_: Any) -> "Tensor":
+            inner = module.lora_A[active_adapter](module.lora_dropout[active_adapter](x))
+            start = linear(linear(x, module.start_A), module.start_B)
+            return result + (module.lora_B[active_adapter](inner) - start) * module.scaling[active_adapter]
 
-    @staticmethod
-    def unmerge(module: Any, active_adapter: str, orig_weight: Tensor) -> Tensor:
-        return orig_weight - _Offset._change(module, active_adapter).to(orig_weight.dtype)
+        @staticmethod
+        def merge_safe(module: Any, active_adapter: str, orig_weight: "Tensor") -> "Tensor":
+            return orig_weight + change(module, active_adapter).to(orig_weight.dtype)
+
+        @staticmethod
+        def merge_unsafe(module: Any, active_adapter: str, orig_weight: "Tensor") -> None:
+            orig_weight.data += change(module, active_adapter).to(orig_weight.dtype)
+
+        @staticmethod
+        def unmerge(module: Any, active_adapter: str, orig_weight: "Tensor") -> "Tensor":
+            return orig_weight - change(module, active_adapter).to(orig_weight.dtype)
+
+    return Offset
 
 
-def start_from(adapted: nn.Module, start: Callable[[Any], None]) -> None:
+def start_from(adapted: "nn.Module", start: Callable[[Any], None]) -> None:
     """Give the update of every layer a start that is not zero, and let the layer subtract it.
 
     Args:
-        adapted: with LoRA of a `Wide` configuration.
+        adapted: with LoRA of a `wide` configuration.
         start: one of peft's starts for a `LoraLayer`, which fills in the update and takes it out of the base's weight.
     """
-    for layer in [module for module in adapted.modules() if isinstance(module, LoraLayer)]:
+    from peft.tuners.lora.layer import LoraLayer
+
+    layers: list[Any] = [module for module in adapted.modules() if isinstance(module, LoraLayer)]
+    for layer in layers:
         weight = layer.get_base_layer().weight
         whole = weight.data
         weight.data = whole.clone()
@@ -78,11 +92,13 @@ def start_from(adapted: nn.Module, start: Callable[[Any], None]) -> None:
             trained = matrices[NAME].weight
             trained.data = trained.data.float().contiguous()
             layer.register_buffer(name, trained.detach().clone(), persistent=False)
-        layer.lora_variant[NAME] = _Offset()
+        layer.lora_variant[NAME] = _offset()()
         layer.register_state_dict_post_hook(_widen)
 
 
-def _widen(layer: Any, state: dict[str, Tensor], prefix: str, _: Any) -> None:
+def _widen(layer: Any, state: "dict[str, Tensor]", prefix: str, _: Any) -> None:
+    import torch
+
     inner, outer = (f"{prefix}lora_{matrix}.{NAME}.weight" for matrix in "AB")
     state[inner] = torch.cat([state[inner], layer.start_A])
     state[outer] = torch.cat([state[outer], -layer.start_B], dim=1)
