@@ -41,7 +41,7 @@ class MultitaskPrompt(Prompt):
         return adapted
 
     def supports(self, model: ModelInfo) -> str | None:
-        """peft puts no such prompt in front of what an encoder reads for a decoder."""
+        """None of peft's stands in front of what an encoder reads for a decoder."""
         if model.kind == "seq2seq":
             return "peft has multitask prompts for causal models and classifiers, and this is a seq2seq model"
         return super().supports(model)
