@@ -34,9 +34,12 @@ def attach(model: Any, config: Any, context: Context) -> Any:
 
 def in_float32(adapted: Any) -> None:
     """Let what trains be float32: peft leaves some adapters, such as copies of norms, in the base's dtype."""
-    for parameter in adapted.parameters():
-        if parameter.requires_grad and parameter.is_floating_point():
-            parameter.data = parameter.data.float()
+    import torch
+
+    for module in adapted.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            if parameter.requires_grad and parameter.dtype in (torch.bfloat16, torch.float16):
+                setattr(module, name, torch.nn.Parameter(parameter.detach().float()))
 
 
 def groups(model: Any) -> list[dict[str, Any]] | None:

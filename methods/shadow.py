@@ -44,6 +44,8 @@ class Shadow(LinearAdapter):
         """Decoders alone."""
         if model.kind != "causal":
             return f"the small model runs beside a decoder, and this is a {model.kind} model"
+        if model.architecture in _peft.RECURRENT:
+            return f"peft builds the small model of layers with attention, and this is a {model.architecture}"
         return None
 
     def errors(self) -> list[str]:

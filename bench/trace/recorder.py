@@ -164,7 +164,10 @@ class Recorder(TorchDispatchMode):
         fakes = [isinstance(tensor, FakeTensor) for tensor in given]
         if any(fakes):
             if func in QUICK and all(fakes) and not any(map(_is_sparse, args)):
-                return self._shapes(func, args, kwargs)
+                try:
+                    return self._shapes(func, args, kwargs)
+                except RuntimeError:  # of a copied parameter torch does not hide the device it stands for
+                    return func(*args, **kwargs)
             if func is aten._local_scalar_dense.default:
                 return _scalar(given[0].dtype)
             if func is aten.sparse_mask.default:  # torch takes a fake mask for an empty one
