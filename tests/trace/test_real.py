@@ -15,6 +15,15 @@ from bench.trace.training import trace
 
 VOCABULARY = 2048  # that of the embedded tokenizer
 QUICK = ("bert", "gemma3", "gpt2", "mamba", "t5")  # a family of each kind; the others are slow tests
+COMMON = (
+    "dpo",
+    "full",
+    "lora",
+    "prefix",
+    "prompt",
+    "ptuning",
+    "qlora",
+)  # the others, which the contract traces too, are slow tests
 WORKLOAD = Workload(rows=4, mean_tokens=32, longest_tokens=64)
 
 
@@ -48,7 +57,10 @@ def same(asked: Question) -> Trace:
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize("method", sorted(discover()))
+@pytest.mark.parametrize(
+    "method",
+    [name if name in COMMON else pytest.param(name, marks=pytest.mark.slow) for name in sorted(discover())],
+)
 def test_every_method(method: str, checkpointing: bool) -> None:
     supports = discover()[method]().supports
     family = "llama" if supports(family_info("llama")) is None else "gpt2"  # for those that need biases
