@@ -23,7 +23,7 @@ report: $(VENV)/.installed ## write all results so far as one HTML page, report.
 	$(BIN)/tunebench report
 
 test: $(VENV)/.installed-test ## run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 browser: $(VENV)/.installed-test ## run the tests of the report page, which need Chromium
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/browser
