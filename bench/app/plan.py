@@ -319,9 +319,8 @@ def _options(group: str) -> tuple[str, ...]:
 
 def _group_error(override: Override) -> list[str]:
     group = _group_of(override)
-    value = override.value()
-    optional = value is None and not override.is_hydra_override()
-    if group is None or optional or override.is_sweep_override():
+    value = "null" if override.value() is None else override.value()
+    if group is None or override.is_delete() or override.is_sweep_override():
         return []
     options = _options(group)
     if value in options:
@@ -329,7 +328,7 @@ def _group_error(override: Override) -> list[str]:
     inside = [option for option in options if option.endswith(f"/{value}")]  # its folder was left out
     near = did_you_mean(inside[0] if inside else str(value), options)
     if len(options) > _LISTED and "did you mean" not in near:
-        near = f"; `tunebench {group.split('/')[0]}s` lists what there is"
+        near = f"; `tunebench {group.partition('/')[0]}s` lists what there is"
     return [f"{group}: there is no {str(value)!r}{near}"]
 
 

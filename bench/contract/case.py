@@ -20,7 +20,7 @@ from bench.advise.trace import Question, Trace, Workload
 from bench.config import Budget, Measure, Model, Run, Train, to_dict
 from bench.contract import fresh
 from bench.data.example import Example
-from bench.method import Context, Method, ModelInfo, Quantization, _registry
+from bench.method import Context, Method, ModelInfo, Quantization, _registry, discover
 from bench.models import checkpoint, kinds
 from bench.models.load import info, load
 from bench.models.logits import decoder_inputs
@@ -29,7 +29,7 @@ from bench.records.store import STEPS as STEPS_FILE
 from bench.records.store import read_lines
 from bench.train import loop
 
-STEPS = 16  # of the training that most clauses look at
+STEPS = 16  # of the training that most clauses look at; twice as many where a new head is learned too
 FEW = 4  # of those that are compared with each other step by step
 ROWS = 2  # of a step, of four in all: another seed has another order
 CHOICES = (" no", " yes")  # of a classifier
@@ -79,6 +79,11 @@ class Case:
         if reason is not None:
             raise ValueError(f"method={method.name} does not support this model: {reason}")
 
+    @property
+    def steps(self) -> int:
+        """Of the training that most clauses look at."""
+        return 2 * STEPS if self.info.kind == "classifier" else STEPS
+
     def with_checkpointing(self) -> ModelInfo:
         """What the method is told of the model where activations are recomputed."""
         return replace(self.info, gradient_checkpointing=True)
@@ -87,6 +92,11 @@ class Case:
         """The base model as the method wants it loaded, or in another quantisation, and its tokenizer."""
         labels = CHOICES if self.info.kind == "classifier" else ()
         return load(self.model, "cpu", quantization or self.method.quantization(), dtype, labels)
+
+    @property
+    def plain(self) -> Any:
+        """The base model as it is before a method has it quantised."""
+        return load(self.model, "cpu", None, torch.float32, CHOICES if self.info.kind == "classifier" else ())[0]
 
     def context(self, tokenizer: Any, rows: Any = (), steps: int | None = None) -> Context:
         """What a run would give `adapt` beside the model."""
@@ -158,7 +168,9 @@ class Case:
     @cached_property
     def _trained(self) -> Trained | Exception:
         try:
-            return self.train(self.run(), dropout=False)  # beside whose noise a few steps on few rows show nothing
+            return self.train(
+                self.run(steps=self.steps), dropout=False
+            )  # beside whose noise a few steps on few rows show nothing
         except Exception as error:  # every clause that needs it says so, and none trains again in vain
             return error
 
@@ -213,6 +225,7 @@ def trace(method: Method, question: Question) -> Trace:
     """The trace of a training, by a method that need not be registered in this process."""
     from bench.trace import training
 
+    discover()
     with patch.dict(_registry, {method.name: type(method)}):
         return training.trace(question)
 

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from bench.contract.case import FEW, STEPS, Case
+from bench.contract.case import FEW, Case
 from bench.contract.outcome import Unsupported, clause
 from bench.limits import undeclared
 from bench.models.kinds import pretrained
@@ -41,9 +41,9 @@ def base_weights(case: Case) -> str | None:
     before, after = trained.before, trained.after
     changed = [name for name in before if name not in new and not torch.equal(before[name], after[name])]
     if case.method.trains_base_weights():
-        return None if changed else f"expected weights of the base to change in {STEPS} steps, saw none change"
+        return None if changed else f"expected weights of the base to change in {case.steps} steps, saw none change"
     if changed:
-        return f"expected the base untouched after {STEPS} steps, saw a change in {changed[0]}"
+        return f"expected the base untouched after {case.steps} steps, saw a change in {changed[0]}"
     if (
         hasattr(trained.model, "disable_adapter") and case.info.kind != "classifier"
     ):  # whose prompts peft cannot disable
@@ -62,7 +62,7 @@ def loss_falls(case: Case) -> str | None:
     first, last = sum(losses[:2]) / 2, sum(losses[-2:]) / 2
     if math.isfinite(last) and last < 0.995 * first:
         return None
-    return f"expected the loss of four rows to fall in {STEPS} steps, saw {first:.4f} become {last:.4f}"
+    return f"expected the loss of four rows to fall in {case.steps} steps, saw {first:.4f} become {last:.4f}"
 
 
 @clause("supports")

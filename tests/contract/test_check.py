@@ -61,7 +61,7 @@ def test_a_model_of_one_s_own_is_taken(tiny_gpt2: str, monkeypatch, capsys: pyte
     [
         ([], "tunebench check: say which method: method=NAME; `tunebench methods` lists them"),
         (["method=loar"], "method: there is no 'loar'; did you mean 'lora'?"),
-        (["method=null"], "tunebench check: the untouched base model is no method"),
+        (["method=null"], "method: there is no 'null'; did you mean 'full'?"),
         (["method=lora", "method.rnk=4"], "there is no key 'method.rnk'; did you mean 'method.rank'?"),
         (["method=lora", "method.rank=0"], "method.rank must be >= 1, got 0"),
         (["method=lora", "--family", "lama"], "tunebench check: there is no family 'lama'; did you mean 'llama'?"),

@@ -98,7 +98,7 @@ def test_what_differs_between_the_two_depths_is_not_stretched(monkeypatch: pytes
     asked, seen = question("lora", "llama"), []
     recorded = depth.recorded
 
-    def broken(record: Any, config: Any) -> Any:
+    def broken(record: Any, config: Any, processes: int) -> Any:
         def other(layers: int) -> Any:
             seen.append(layers)
             found = record(layers)
@@ -107,8 +107,8 @@ def test_what_differs_between_the_two_depths_is_not_stretched(monkeypatch: pytes
                 found[0].whose[-1:] = []
             return found
 
-        return recorded(other, config)
+        return recorded(other, config, processes)
 
     monkeypatch.setattr(depth, "recorded", broken)
     assert trace(asked).layers == LAYERS
-    assert seen == [depth.SHORT, depth.LONG, LAYERS]
+    assert seen == [depth.LONG, depth.SHORT, LAYERS]
