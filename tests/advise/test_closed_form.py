@@ -11,7 +11,7 @@ from bench.advise.closed_form import FITTED, PACKED, STATES, closed_form, terms,
 from bench.advise.predict import prediction
 from bench.advise.questions import question
 from bench.advise.sizes import architecture
-from bench.advise.trace import NotTraceable, Question, Workload
+from bench.advise.trace import NotTraceable, Question, TracingFailed, Workload
 from bench.config import Model, Run, Train, to_dict
 from bench.method import get
 
@@ -92,5 +92,5 @@ def test_where_nothing_can_be_traced_the_prediction_is_labelled() -> None:
     assert found.allocated_bytes is not None
     assert found.allocated_bytes.value == round(expected.value)
     assert (found.reserved_bytes, found.step_s) == (None, None)
-    raised = prediction(ask("lora"), NotTraceable("RuntimeError: no kernel"))
-    assert raised.reason == "tracing failed: no kernel"
+    failed = prediction(ask("lora"), TracingFailed("tracing failed: no kernel"))
+    assert (failed.evidence, failed.reason) == ("closed form", "tracing failed: no kernel")

@@ -12,7 +12,8 @@ from tests.advise.conftest import ASK, Ask, FakeTracer, answer, by_name
 
 def test_every_method_of_the_objective_stands_with_and_without_checkpointing(ask: Ask):
     supervised = {name for name, cls in discover().items() if cls.objective == "sft"}
-    assert by_name(answer(ask, *ASK)).keys() == {f"{n}{c}" for n in supervised for c in ("", " + checkpointing")}
+    every = by_name(answer(ask, *ASK, "--all"))
+    assert every.keys() == {f"{n}{c}" for n in supervised for c in ("", " + checkpointing")}
     preferences = answer(ask, "--model", "llama-3.1-8b", "--gpu", "h200", "--objective", "dpo")
     assert {"dpo", "dpo-qlora", "dpo-full"} <= by_name(preferences).keys()
     assert {each["method"].partition("-")[0] for each in preferences["candidates"]} == {"dpo"}

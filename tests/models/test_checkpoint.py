@@ -67,6 +67,11 @@ def test_no_network_is_asked(
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     method = discover()[name]()
     folder = tiny_gpt2 if name == "bitfit" else tiny_llama
+    if name == "loftq":  # it needs the base's own file, which "nobody/nothing" has not on this machine
+        with pytest.raises(ValueError, match="reads the weights as they were before the quantisation"):
+            adapted(folder, method)
+        assert not asked
+        return
     model, context = adapted(folder, method)
     checkpoint.save(model, tmp_path)
     base, _ = load(Model(name="tiny", path=folder), "cpu", method.quantization(), torch.float32)
