@@ -1,4 +1,4 @@
-"""How long advice takes, from the start of the command, with nothing in the cache: what is typed, and what it prints."""
+"""How long advice takes, from the start of the command and with nothing in the cache: what is typed is what runs."""
 
 import json
 import os
