@@ -25,7 +25,7 @@ THERE_ARE = "basic, joblib, ray, ray_aws, submitit_local, submitit_slurm"
     [
         ("hydra/launcher=jobli", "hydra/launcher: there is no 'jobli'; did you mean 'joblib'?"),
         ("hydra/launcher=zzz", f"hydra/launcher: there is no 'zzz'; there are: {THERE_ARE}"),
-        ("hydra/launcher=null", f"hydra/launcher: there is no 'None'; there are: {THERE_ARE}"),
+        ("hydra/launcher=null", f"hydra/launcher: there is no 'null'; there are: {THERE_ARE}"),
         ("hydra.launcher=joblib", "hydra.launcher is a group of keys; choose one with hydra/launcher=joblib"),
         ("hydra/job_logging=nope", "hydra/job_logging: there is no 'nope'; did you mean 'none'?"),
         (

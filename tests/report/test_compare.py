@@ -157,7 +157,7 @@ def test_the_command_on_the_terminal(
     make: Make, store: Keep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     folders = [store(make("lora", peak=2**28)), store(make("full", peak=2**29, status=Status.OOM))]
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("COLUMNS", "240")  # room for the folder, however long its name
     monkeypatch.setattr("sys.argv", ["tunebench", "compare", *map(str, folders)])
     assert tunebench() == 0
     out = capsys.readouterr().out

@@ -33,8 +33,9 @@ def test_a_slower_forward_lengthens_the_step_and_a_slower_collator_does_not(fit,
     began = time.perf_counter()
     fetched = fit(Lora(), steps=10, warmup_steps=2).training
     assert time.perf_counter() - began > 10 * NAP  # it did sleep
-    assert slow.step_s.median - plain.step_s.median == pytest.approx(NAP, abs=0.4 * NAP)
-    assert fetched.step_s.median - plain.step_s.median == pytest.approx(0, abs=0.4 * NAP)
+    # of the fastest steps, which other tests on the machine have disturbed least
+    assert slow.step_s.p10 - plain.step_s.p10 == pytest.approx(NAP, abs=0.4 * NAP)
+    assert fetched.step_s.p10 - plain.step_s.p10 == pytest.approx(0, abs=0.4 * NAP)
 
 
 def test_times_leave_out_the_warm_up_and_the_rest_does_not(fit):
