@@ -34,10 +34,10 @@ def server(tmp_path: Path) -> Iterator[str]:
 def test_the_page_shows_a_new_record_by_itself(page: Page, server: str, tmp_path: Path):
     page.allowed = (server, "data:")  # type: ignore[attr-defined]
     page.goto(server)
-    expect(page.locator("tbody tr")).to_have_count(1)
+    expect(page.locator("section.setting tbody tr")).to_have_count(1)
     page.get_by_role("button", name="theme").click()
     keep(tmp_path, "prefix")
-    expect(page.locator("tbody tr")).to_have_count(2, timeout=15_000)
+    expect(page.locator("section.setting tbody tr")).to_have_count(2, timeout=15_000)
     expect(page.get_by_role("button", name="theme: light")).to_be_visible()  # what was chosen stays
 
 
