@@ -59,7 +59,7 @@ def work(run: Run, folder: Path, send: Send) -> Record:
     Returns:
         The record as written. Every failure is a status in it; nothing is raised but what ends the process.
     """
-    if run.launch.predict and run.method is not None:
+    if run.launch.predict and run.method is not None and ranks.world() == 1:  # several processes are not predicted
         be_ready()
     attempt = Attempt.read(folder)
     tracking.prepare(run.tracker, folder)

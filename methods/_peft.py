@@ -101,6 +101,17 @@ def at_least_one(**values: int) -> list[str]:
     return [f"method.{key} must be >= 1, got {value}" for key, value in values.items() if value < 1]
 
 
+def above_zero(**values: float) -> list[str]:
+    """One sentence for every hyper-parameter that is not above 0."""
+    return [f"method.{key} must be > 0, got {value:g}" for key, value in values.items() if value <= 0]
+
+
+def shares(**values: float) -> list[str]:
+    """One sentence for every hyper-parameter outside [0, 1)."""
+    wrong = {key: value for key, value in values.items() if not 0 <= value < 1}
+    return [f"method.{key} must be >= 0 and < 1, got {value:g}" for key, value in wrong.items()]
+
+
 def one_of(key: str, value: str, allowed: tuple[str, ...]) -> list[str]:
     """A sentence if `value` is none of those allowed."""
     return [] if value in allowed else [f"method.{key} must be one of {', '.join(allowed)}, got {value!r}"]

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bench.method import Context, Method, ModelInfo, Quantization
+from methods import _peft
 from methods.lora import Lora
 
 if TYPE_CHECKING:
@@ -61,8 +62,7 @@ class OnAdapter(Method):
     def errors(self) -> list[str]:
         """Beta, and the adapter's errors under `method.adapter`."""
         found = super().errors()
-        if self.beta <= 0:
-            found.append(f"method.beta must be > 0, got {self.beta:g}")
+        found += _peft.above_zero(beta=self.beta)
         if self.adapter.objective != "sft":
             found.append(f"method.adapter must be a method of the objective sft, got {self.adapter.name!r}")
             return found

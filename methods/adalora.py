@@ -98,10 +98,8 @@ class AdaLora(LinearAdapter):
         if not (self.warmup >= 0 and self.final >= 0 and self.warmup + self.final < 1):
             shares = f"{self.warmup:g} and {self.final:g}"
             found.append(f"method.warmup and method.final must be >= 0 and < 1 together, got {shares}")
-        if self.alpha <= 0:
-            found.append(f"method.alpha must be > 0, got {self.alpha:g}")
-        if not 0 <= self.dropout < 1:
-            found.append(f"method.dropout must be >= 0 and < 1, got {self.dropout:g}")
+        found += _peft.above_zero(alpha=self.alpha)
+        found += _peft.shares(dropout=self.dropout)
         if self.orthogonality < 0:
             found.append(f"method.orthogonality must be >= 0, got {self.orthogonality:g}")
         return found

@@ -93,10 +93,8 @@ class GraLora(LinearAdapter):
         found = super().errors() + _peft.at_least_one(rank=self.rank, blocks=self.blocks)
         if self.blocks > 0 and self.rank % self.blocks:
             found.append(f"method.blocks must divide method.rank={self.rank}, got {self.blocks}")
-        if self.alpha <= 0:
-            found.append(f"method.alpha must be > 0, got {self.alpha:g}")
-        if not 0 <= self.dropout < 1:
-            found.append(f"method.dropout must be >= 0 and < 1, got {self.dropout:g}")
+        found += _peft.above_zero(alpha=self.alpha)
+        found += _peft.shares(dropout=self.dropout)
         return found
 
 
@@ -130,8 +128,7 @@ class Hira(LinearAdapter):
     def errors(self) -> list[str]:
         """Rank and dropout."""
         found = super().errors() + _peft.at_least_one(rank=self.rank)
-        if not 0 <= self.dropout < 1:
-            found.append(f"method.dropout must be >= 0 and < 1, got {self.dropout:g}")
+        found += _peft.shares(dropout=self.dropout)
         return found
 
 
@@ -172,6 +169,5 @@ class Lily(LinearAdapter):
         found = super().errors() + _peft.at_least_one(rank=self.rank, neighbours=self.neighbours)
         if self.experts < 2:
             found.append(f"method.experts must be >= 2, got {self.experts}")
-        if self.scale <= 0:
-            found.append(f"method.scale must be > 0, got {self.scale:g}")
+        found += _peft.above_zero(scale=self.scale)
         return found

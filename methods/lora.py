@@ -41,10 +41,8 @@ class Lora(LinearAdapter):
     def errors(self) -> list[str]:
         """Rank, alpha and dropout."""
         found = super().errors() + _peft.at_least_one(rank=self.rank)
-        if self.alpha <= 0:
-            found.append(f"method.alpha must be > 0, got {self.alpha:g}")
-        if not 0 <= self.dropout < 1:
-            found.append(f"method.dropout must be >= 0 and < 1, got {self.dropout:g}")
+        found += _peft.above_zero(alpha=self.alpha)
+        found += _peft.shares(dropout=self.dropout)
         return found
 
 

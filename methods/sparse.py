@@ -76,6 +76,5 @@ class SuperTuning(LinearAdapter):
     def errors(self) -> list[str]:
         """Share of the entries and rank."""
         found = super().errors()
-        if not 0 <= self.sparsity < 1:
-            found.append(f"method.sparsity must be >= 0 and < 1, got {self.sparsity:g}")
+        found += _peft.shares(sparsity=self.sparsity)
         return found if self.rank >= 0 else [*found, f"method.rank must be >= 0, got {self.rank}"]

@@ -38,8 +38,7 @@ class Vera(LinearAdapter):
     def errors(self) -> list[str]:
         """Rank and dropout."""
         found = super().errors() + _peft.at_least_one(rank=self.rank)
-        if not 0 <= self.dropout < 1:
-            found.append(f"method.dropout must be >= 0 and < 1, got {self.dropout:g}")
+        found += _peft.shares(dropout=self.dropout)
         return found
 
 
