@@ -90,6 +90,7 @@ def ask(tracer: FakeTracer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     """Runs the command in an empty folder; returns the exit code and what it printed."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TUNEBENCH_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("COLUMNS", "120")  # a terminal in which no row of the tables wraps
     monkeypatch.setattr(cli, "answers", tracer)
 
     def run(*arguments: str) -> tuple[int, str, str]:
