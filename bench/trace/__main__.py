@@ -5,7 +5,7 @@ import os
 import sys
 import warnings
 
-from bench.trace.unused import leave_out, uncompiled
+from bench.trace.unused import leave_out, leave_out_compiler
 
 
 def main() -> None:
@@ -15,8 +15,9 @@ def main() -> None:
     os.dup2(2, 1)
     warnings.filterwarnings("ignore")
     leave_out()
-    with uncompiled():
-        from bench.trace.serve import serve
+    leave_out_compiler()
+    from bench.trace.serve import serve
+
     serve(sys.stdin, answers)
 
 

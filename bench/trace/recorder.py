@@ -64,6 +64,10 @@ class Recorder(TorchDispatchMode):
         self._pretend, self._workspace, self._shapes = pretend, workspace, Shapes()
         self._known: dict[int, tuple[int, Any]] = {}  # by storage: number, and a reference that tells its end
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled here, and each operation would pass through the compiler's switch
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Carry out one operation, for real or not, and note it."""
         if func is DEVICE and isinstance(args[0], FakeTensor):  # most of what is dispatched; it does nothing

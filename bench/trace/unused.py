@@ -5,8 +5,9 @@ libraries take for that) to the process that traces, and to no other.
 """
 
 import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
-from unittest.mock import patch
 
 NEVER = ("scipy", "sklearn", "boto3", "matplotlib", "torchvision", "torchaudio", "tensorboard")
 DATA = ("datasets", "pandas")  # TRL needs them, which only preferences are traced with
@@ -25,15 +26,24 @@ def bring_back_data() -> None:
             del sys.modules[name]
 
 
-def uncompiled() -> Any:
-    """Inside the block torch.compile leaves functions as they are.
+def leave_out_compiler() -> None:
+    """Let torch have neither a compiler nor processes beside this one: no trace runs what they make.
 
-    bitsandbytes compiles some when it is imported, for which torch loads its whole compiler; no trace runs them.
+    Others decorate functions for the compiler, or look for tensors spread over processes, and load both for that. What
+    they import from within torch._dynamo is there.
     """
     import torch
 
-    return patch.object(torch, "compile", _as_it_is)
+    nothing = ModuleType("torch._dynamo")
+    nothing.__path__ = [str(Path(torch.__file__).parent / "_dynamo")]
+    for name in ("disable", "allow_in_graph", "assume_constant_result", "graph_break"):
+        setattr(nothing, name, _as_it_is)
+    nothing.eval_frame = SimpleNamespace(OptimizedModule=type("OptimizedModule", (), {}))  # type: ignore[attr-defined]
+    sys.modules[nothing.__name__] = torch._dynamo = nothing
+    torch.compile = _as_it_is  # type: ignore[assignment]
+    torch.distributed.is_available = lambda: False
+    import torch._dynamo.config  # which checkpointing reads
 
 
-def _as_it_is(function: Any = None, **_: Any) -> Any:
+def _as_it_is(function: Any = None, *_: Any, **__: Any) -> Any:
     return function or _as_it_is

@@ -1,6 +1,8 @@
 """A fork of a process that has imported everything answers as the process does that `python -m bench.trace` starts."""
 
 import json
+import subprocess
+import sys
 from dataclasses import asdict, replace
 
 import pytest
@@ -46,6 +48,25 @@ def test_a_fork_answers_as_a_process_of_its_own() -> None:
     [own] = tracer.traces([question("lora")])
     assert isinstance(own, Trace)
     assert own == Trace.from_dict(answers[0]["trace"])
+
+
+def test_a_process_of_its_own_answers_as_this_one() -> None:
+    """It does without torch's compiler, without processes and without the libraries of data, until TRL needs them."""
+    asked = [question("lora"), question("dpo"), question("qlora"), question("full", family="bert")]
+    checkpointed = question("lora")
+    checkpointed.run["train"]["gradient_checkpointing"] = True
+    asked += [checkpointed, question("lora", family="t5")]
+    assert tracer.traces(asked) == [trace(each) for each in asked]
+
+
+def test_what_a_trace_does_without_is_not_imported() -> None:
+    code = (
+        "from bench.trace.unused import leave_out, leave_out_compiler; leave_out(); leave_out_compiler();"
+        "import bench.trace.serve, sys; print(*(name for name in sys.argv[1:] if sys.modules.get(name)))"
+    )
+    names = ("torch._dynamo.symbolic_convert", "torch._inductor", "torch.distributed.tensor", "datasets", "pandas")
+    done = subprocess.run([sys.executable, "-c", code, *names, "transformers.trainer"], capture_output=True, text=True)
+    assert done.stdout.split() == ["transformers.trainer"], done.stderr
 
 
 def test_a_process_that_is_kept_is_asked_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
