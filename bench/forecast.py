@@ -69,9 +69,7 @@ def _words(reason: str | None, peak: PredictedBytes | None) -> str:
     return f"peak memory of training {value:,.0f} MiB, between {low:,.0f} and {high:,.0f}{instead}"
 
 
-def workload(
-    run: Run, rows: Dataset, micro_batch_size: int, reference: bool = True, classes: int = 2
-) -> Workload:
+def workload(run: Run, rows: Dataset, micro_batch_size: int, reference: bool = True, classes: int = 2) -> Workload:
     """The batches that the run makes of these rows, `micro_batch_size` at once."""
     lengths, labels = widths(rows), _labels(rows)
     if run.train.group_by_length:
