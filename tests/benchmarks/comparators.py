@@ -17,6 +17,7 @@ from statistics import median
 from typing import Any
 
 import torch
+from datasets import Dataset
 from torch import Tensor
 
 from bench.data.tokens import IGNORED, PadRight, Tokens, training_row
@@ -140,9 +141,11 @@ def peft_style(job: Job, steps: int) -> Pace:
 
 
 def trl_default(job: Job, steps: int, **changes: Any) -> Pace:
-    """SFTTrainer as it is by itself but for the batch size, and for `changes` of its settings."""
-    from trl import SFTConfig, SFTTrainer
+    """TRL's trainer as it is by itself but for the batch size, and for `changes` of its settings."""
+    from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
+    pairs = "prompt_ids" in job.rows.column_names
+    settings, trainer, rows = (DPOConfig, DPOTrainer, _texts(job)) if pairs else (SFTConfig, SFTTrainer, job.rows)
     common: dict[str, Any] = {
         "max_steps": steps,
         "per_device_train_batch_size": job.run.train.batch_size,
@@ -156,11 +159,18 @@ def trl_default(job: Job, steps: int, **changes: Any) -> Pace:
     }
 
     def carried_out(folder: Path) -> None:
-        settings = SFTConfig(output_dir=str(folder), **(common | changes))
-        SFTTrainer(job.model, settings, train_dataset=job.rows, processing_class=job.tokenizer).train()
+        arguments = settings(output_dir=str(folder), **(common | changes))
+        trainer(job.model, args=arguments, train_dataset=rows, processing_class=job.tokenizer).train()
         job.model.gradient_checkpointing_disable()
 
     return watched(job, lambda: in_scratch(carried_out))
+
+
+def _texts(job: Job) -> Dataset:
+    """Pairs as TRL tokenises them itself."""
+    columns = ("prompt", "completion", "rejected")
+    rows = [[str(getattr(example, column)) for column in columns] for example in job.examples]
+    return Dataset.from_list([dict(zip(("prompt", "chosen", "rejected"), row, strict=True)) for row in rows])
 
 
 def _in_order(job: Job, steps: int) -> Iterator[Any]:
