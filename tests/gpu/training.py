@@ -32,7 +32,7 @@ BATCHES = 4  # of rows that there are
 
 @dataclass(frozen=True)
 class Cell:
-    """What is trained how: `rows` of `length` tokens a step; `compiler` is a backend of torch.compile for the layers."""
+    """What is trained how: `rows` of `length` tokens a step; `compiler` is a backend of torch.compile."""
 
     method: str
     loop: str
