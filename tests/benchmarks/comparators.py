@@ -94,14 +94,15 @@ def ours(job: Job, steps: int, **train: Any) -> Pace:
 
 
 def bare(job: Job, steps: int) -> Pace:
-    """The same loss, the same batches in the order of the rows, the same optimizer, and nothing else."""
-    parameters, collate = job.parameters(), PadRight(job.tokenizer.pad_token_id)
+    """The same loss, batches in the order of the rows, made beforehand, the same optimizer, and nothing else."""
+    parameters = job.parameters()
+    losses_of = [_loss(job, part) for part in _in_order(job, steps)]
     optimizer = torch.optim.AdamW(parameters, job.run.method.learning_rate, weight_decay=0.0, fused=True)
 
     def carried_out() -> list[float]:
         losses = []
-        for part in _in_order(job, steps):
-            loss = _loss(job, part, collate)
+        for compute in losses_of:
+            loss = compute()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(parameters, job.run.train.max_grad_norm)
             optimizer.step()
@@ -195,15 +196,15 @@ def _bucketed(job: Job, steps: int) -> Iterator[list[dict[str, Any]]]:
                     return
 
 
-def _loss(job: Job, part: list[dict[str, Any]], collate: PadRight) -> Tensor:
-    """The loss of a batch, as the method's objective has it."""
-    if "prompt_ids" not in part[0]:
-        batch = {key: value.to(job.device) for key, value in collate(part).items()}
-        return -label_log_probs(job.model, batch).mean()
-    sides = [(row["prompt_ids"], row[f"{side}_ids"]) for side in ("chosen", "rejected") for row in part]
-    batch = collate([training_row(Tokens(prompt, answer)) for prompt, answer in sides])
-    batch = {key: value.to(job.device) for key, value in batch.items()}
-    known = [row[f"ref_{side}_logps"] for side in ("chosen", "rejected") for row in part]
-    tokens = (batch["labels"] != IGNORED).sum(1)
-    pairs = Pairs(completion_log_probs(job.model, batch), tokens, torch.tensor(known, device=job.device))
-    return preference_loss(job.run.method, pairs)
+def _loss(job: Job, part: list[dict[str, Any]]) -> Callable[[], Tensor]:
+    """What computes the loss of a batch, as the method's objective has it."""
+    pairs = "prompt_ids" in part[0]
+    if pairs:
+        sides = [(row["prompt_ids"], row[f"{side}_ids"]) for side in ("chosen", "rejected") for row in part]
+        known = [row[f"ref_{side}_logps"] for side in ("chosen", "rejected") for row in part]
+        part = [training_row(Tokens(prompt, answer)) for prompt, answer in sides]
+    batch = {key: value.to(job.device) for key, value in PadRight(job.tokenizer.pad_token_id)(part).items()}
+    if not pairs:
+        return lambda: -label_log_probs(job.model, batch).mean()
+    tokens, reference = (batch["labels"] != IGNORED).sum(1), torch.tensor(known, device=job.device)
+    return lambda: preference_loss(job.run.method, Pairs(completion_log_probs(job.model, batch), tokens, reference))

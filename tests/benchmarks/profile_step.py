@@ -13,7 +13,7 @@ LINES = 16
 
 
 def main(method: str = "lora") -> None:
-    """Print operations by their own time, and what of it lies in the forward pass, the optimizer and outside of torch."""
+    """Print the operations of a step by their own time."""
     trained = job(method, docstrings())
     ours(trained, WARMUP)
     with profile(activities=[ProfilerActivity.CPU]) as found:
