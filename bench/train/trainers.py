@@ -110,10 +110,6 @@ class Measured:
         """The library's estimate, for which it walks through all modules in every step; nobody reads it."""
         return 0
 
-    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
-        """The norm that clipping has computed, left on the device: the library waits for it in every step."""
-        return grad_norm
-
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Give a tracker the throughput so far too."""
         super().log(logs | self.meter.throughput(), *args, **kwargs)  # type: ignore[misc]

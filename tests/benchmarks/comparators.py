@@ -11,7 +11,7 @@ Every one is watched from the model's door: when a forward pass begins, and how 
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -37,15 +37,14 @@ class Pace:
     """The steps of one training.
 
     Attributes:
-        began: seconds, when each forward pass began.
+        began: when each forward pass began, seconds after the first.
         tokens: that were no padding in each.
         losses: of the steps, if the loop tells them.
     """
 
-    device: str
-    began: list[float] = field(default_factory=list)
-    tokens: list[int] = field(default_factory=list)
-    losses: list[float] = field(default_factory=list)
+    began: list[float]
+    tokens: list[int]
+    losses: list[float]
 
     @property
     def step_s(self) -> float:
@@ -57,28 +56,36 @@ class Pace:
         """Non-padding tokens per second, from the end of the warm-up to the beginning of the last step."""
         return sum(self.tokens[WARMUP:-1]) / (self.began[-1] - self.began[WARMUP])
 
-    def note(self, mask: Tensor) -> None:
-        """A forward pass begins; a GPU is waited for where the interval begins, and at its end."""
-        if self.device == "cuda" and len(self.began) >= WARMUP:
-            torch.cuda.synchronize()
-        self.began.append(time.perf_counter())
-        self.tokens.append(int(mask.sum()))
-
 
 def watched(job: Job, train: Callable[[], list[float] | None]) -> Pace:
-    """Train, and see what becomes of the model meanwhile."""
-    pace = Pace(job.device)
+    """Train, and see what becomes of the model meanwhile; the clock is the device's, and nothing waits for it."""
+    entered: list[tuple[Any, Tensor]] = []
 
     def enters(_: Any, args: Any, kwargs: dict[str, Any]) -> None:
-        pace.note(kwargs["attention_mask"])
+        entered.append((_now(job.device), (kwargs["input_ids"] != job.tokenizer.pad_token_id).sum()))
 
     job.model.train()
     hook = job.model.register_forward_pre_hook(enters, with_kwargs=True)
     try:
-        pace.losses = train() or []
+        losses = train() or []
     finally:
         hook.remove()
-    return pace
+    return Pace([_seconds(entered[0][0], moment) for moment, _ in entered], [int(n) for _, n in entered], losses)
+
+
+def _now(device: str) -> Any:
+    if device != "cuda":
+        return time.perf_counter()
+    event = torch.cuda.Event(enable_timing=True)
+    event.record()
+    return event
+
+
+def _seconds(began: Any, ended: Any) -> float:
+    if isinstance(began, float):
+        return ended - began
+    ended.synchronize()
+    return float(began.elapsed_time(ended)) / 1000
 
 
 def ours(job: Job, steps: int, **train: Any) -> Pace:
