@@ -4,6 +4,7 @@ import argparse
 import re
 import sys
 from collections.abc import Iterable
+from keyword import iskeyword
 from pathlib import Path
 from string import Template
 
@@ -128,7 +129,7 @@ def main(argv: list[str]) -> int:
 
 
 def _refuse(name: str, folder: Path, files: Iterable[Path]) -> str | None:
-    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or name == BASE:
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or name == BASE or iskeyword(name):
         return f"{name!r} cannot name a method; use lower-case letters, digits and '-', beginning with a letter"
     if name in discover():
         return f"there is a method {name!r} already"

@@ -44,7 +44,7 @@ def test_what_is_written_keeps_the_contract(package: Path, capsys: pytest.Captur
     assert bench.method.get("my-method")(scale=2.0).title() == "my-method"
 
 
-@pytest.mark.parametrize("name", ["Mine", "2nd", "a b", "a_b", "-x", "x-", "base", "ä", ""])
+@pytest.mark.parametrize("name", ["Mine", "2nd", "a b", "a_b", "-x", "x-", "base", "ä", "", "class"])
 def test_a_bad_name_is_refused(name: str, package: Path, capsys: pytest.CaptureFixture[str]):
     assert scaffold.main(["--folder", str(package), "--", name]) == 2
     error = capsys.readouterr().err
