@@ -149,8 +149,9 @@ class Method:
 
     @classmethod
     def summary(cls) -> str:
-        """First line of the class's docstring."""
-        return (cls.__doc__ or "").strip().splitlines()[0]
+        """First line of the class's docstring; empty if it has none but what @dataclass writes in its place."""
+        first = (cls.__doc__ or "").strip().partition("\n")[0]
+        return "" if first.startswith(f"{cls.__name__}(") else first
 
 
 class PluginError(Exception):

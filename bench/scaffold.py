@@ -8,7 +8,8 @@ from keyword import iskeyword
 from pathlib import Path
 from string import Template
 
-from bench.method import BASE, discover
+from bench.method import BASE, ENTRY_POINTS, discover
+from bench.paths import methods_dir
 
 METHOD = Template('''"""$cls: train a vector that is added to the output of every linear layer."""
 
@@ -124,7 +125,11 @@ def main(argv: list[str]) -> int:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(template.substitute(words), encoding="utf-8")
         print(f"wrote {file}")
-    print(f"next: tunebench check method={name}\n      tunebench sweep method=lora,{name}")
+    steps = [f"tunebench check method={name}", f"tunebench sweep method=lora,{name}"]
+    if folder != methods_dir().resolve():  # known by an entry point alone
+        entry = [f'[project.entry-points."{ENTRY_POINTS}"]', f'{name} = "{folder.name}.{module}"']
+        steps = ["in pyproject.toml:", *entry, "pip install -e .", *steps]
+    print("next: " + "\n      ".join(steps))
     return 0
 
 

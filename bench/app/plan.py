@@ -28,7 +28,7 @@ from bench.config import Data, Run
 from bench.data import templates
 from bench.data.sources.fetch import content
 from bench.evaluate import metrics
-from bench.method import Method, did_you_mean, discover, get
+from bench.method import Method, PluginError, did_you_mean, discover, get, place
 from bench.models import locate
 from bench.paths import conf_dir
 from bench.trained.find import finished
@@ -92,7 +92,11 @@ def register_method(name: str) -> None:
     store, cls = ConfigStore.instance(), get(name)
     adapter = next((f for f in fields(cls) if f.name == "adapter"), None)
     if adapter is None:
-        store.store(group="method", name=name, node=cls)
+        try:
+            store.store(group="method", name=name, node=cls)
+        except OmegaConfBaseException as error:
+            hint = "a setting is an int, float, str or bool, a list of these, or a method"
+            raise PluginError(f"{place(cls)}: {one_message(error)}; {hint}") from error
         store.store(group="method/adapter", name=name, node=cls)
         return
     choices = ["_self_", {"adapter": cls().adapter.name}]  # type: ignore[attr-defined]
