@@ -52,7 +52,8 @@ class Counts:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note what a test found."""
-        found = [values for key, values in report.user_properties if key == PROPERTY and report.when == "call"]
+        told: list[tuple[str, Any]] = report.user_properties
+        found = [values for key, values in told if key == PROPERTY and report.when == "call"]
         if not found:
             return
         from bench.contract import Outcome
