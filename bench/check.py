@@ -56,7 +56,7 @@ def _wanted(overrides: Sequence[str], families: str | None) -> tuple[Method, Seq
     Raises:
         ValueError: with what is wrong, a line each.
     """
-    from bench.app.plan import composed
+    from bench.app.compose import composed
     from bench.models.families import FAMILIES, TRIED
 
     if not any(word.startswith("method=") for word in overrides):

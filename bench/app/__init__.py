@@ -8,8 +8,9 @@ A sweep that names one of Hydra's launchers is planned in the same way and hande
 import sys
 from collections.abc import Sequence
 
+from bench.app.compose import UserError
 from bench.app.handover import HYDRAS, hand_over, hydras_main
-from bench.app.plan import UserError, plan
+from bench.app.plan import plan
 from bench.launch.devices import DeviceError
 from bench.launch.queue import ResultsError
 from bench.method import PluginError

@@ -22,7 +22,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
-from bench.app.plan import UserError, checked, composed, hydra_is_ready, plan, register
+from bench.app.compose import UserError, composed, hydra_is_ready, register
+from bench.app.plan import checked, plan
 from bench.config import Run
 from bench.paths import conf_dir
 from bench.sweep import carry_out, do_one, found_anywhere, sum_up, validation_loss
