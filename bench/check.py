@@ -56,11 +56,14 @@ def _wanted(overrides: Sequence[str], families: str | None) -> tuple[Method, Seq
     Raises:
         ValueError: with what is wrong, a line each.
     """
-    from bench.app.plan import composed
+    from bench.app.compose import composed
     from bench.models.families import FAMILIES, TRIED
 
     if not any(word.startswith("method=") for word in overrides):
         raise ValueError("tunebench check: say which method: method=NAME; `tunebench methods` lists them")
+    other = [word for word in overrides if not word.lstrip("+~").startswith(("method", "model"))]
+    if other:
+        raise ValueError(f"tunebench check: {other[0]} has no effect; the contract has its own task and training")
     run = composed(overrides)
     if run.method is None:
         raise ValueError("tunebench check: the untouched base model is no method")

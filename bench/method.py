@@ -101,7 +101,7 @@ class Method:
         return False
 
     def mergeable(self) -> bool:
-        """Whether the result can be one model of the base's architecture, with nothing beside it."""
+        """Whether the result, on any model, can be one of the base's architecture, with nothing beside it."""
         return self.trains_base_weights()
 
     def param_groups(self, model: "nn.Module") -> list[dict[str, Any]] | None:
@@ -120,13 +120,13 @@ class Method:
         """
         return None
 
-    def after_step(self, model: "nn.Module", step: int, steps: int | None) -> None:
+    def after_step(self, model: "nn.Module", step: int, progress: float) -> None:
         """Called after every optimizer step, while the gradients are still there.
 
         Args:
             model: what `adapt` returned.
             step: which one it was, from 1.
-            steps: of the whole training; None if the budget is in seconds.
+            progress: share of the budget that is spent: of its steps with this one, or of its seconds before it.
         """
 
     def penalty(self, model: "nn.Module") -> "Tensor | None":
@@ -149,8 +149,9 @@ class Method:
 
     @classmethod
     def summary(cls) -> str:
-        """First line of the class's docstring."""
-        return (cls.__doc__ or "").strip().splitlines()[0]
+        """First line of the class's docstring; empty if it has none but what @dataclass writes in its place."""
+        first = (cls.__doc__ or "").strip().partition("\n")[0]
+        return "" if first.startswith(f"{cls.__name__}(") else first
 
 
 class PluginError(Exception):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bench.contract import Case, Clause, Outcome
 
 FAMILIES = "llama,gpt2,bert,t5"
-OUTCOMES = pytest.StashKey["dict[tuple[str, str], list[Outcome]]"]()
+PROPERTY = "tunebench"  # of a test's report, which travels from xdist's processes to the one that prints
 
 
 class Broken(Exception):
@@ -36,7 +36,37 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """A place for the outcomes."""
-    config.stash[OUTCOMES] = {}
+    config.pluginmanager.register(Counts())
+
+
+def properties(method: str, family: str, outcomes: "Iterable[Outcome]") -> list[tuple[str, Any]]:
+    """Outcomes as properties of a test's report, for the counts at the end of the run."""
+    return [(PROPERTY, (method, family, each.name, each.broken, each.unsupported)) for each in outcomes]
+
+
+class Counts:
+    """Gathers the outcomes of all tests, whatever process ran them, and ends the run's report with their counts."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str], list[Outcome]] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note what a test found."""
+        told: list[tuple[str, Any]] = report.user_properties
+        found = [values for key, values in told if key == PROPERTY and report.when == "call"]
+        if not found:
+            return
+        from bench.contract import Outcome
+
+        for method, family, *outcome in found:
+            self._found.setdefault((method, family), []).append(Outcome(*outcome))
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """How many pairs and clauses passed, are unsupported with which reason, and failed."""
+        if self._found:
+            terminalreporter.section("tunebench contract")
+            for line in summary(self._found):
+                terminalreporter.line(line)
 
 
 def pytest_ignore_collect(config: pytest.Config) -> bool | None:
@@ -117,7 +147,7 @@ class Item(pytest.Item):
         case = self._cases.find(self._pair)
         name = self._clause.__name__
         outcome = Outcome(name, unsupported=case) if isinstance(case, str) else self._clause(case)
-        self.config.stash[OUTCOMES].setdefault(self._pair, []).append(outcome)
+        self.user_properties += properties(*self._pair, [outcome])
         if outcome.broken:
             raise Broken(outcome.broken)
 
@@ -130,19 +160,8 @@ class Item(pytest.Item):
         return self.path, 0, f"contract {self.name}"
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """How many pairs and clauses passed, are unsupported with which reason, and failed."""
-    lines = summary(config.stash[OUTCOMES])
-    if lines:
-        terminalreporter.section("tunebench contract")
-        for line in lines:
-            terminalreporter.line(line)
-
-
 def summary(outcomes: "dict[tuple[str, str], list[Outcome]]") -> list[str]:
     """The reasons for what is unsupported, with the pairs that give them, and the counts."""
-    if not outcomes:
-        return []
     reasons: dict[str, dict[str, None]] = {}
     for (method, family), found in outcomes.items():
         for outcome in found:

@@ -139,7 +139,8 @@ def _override(run: Run, text: str) -> None:
 
 def _carry_out(original: Stored, run: Run, notes: list[str], tolerance: float | None) -> int:
     """Launch the run as `tunebench run` does, compare, and show what came of it."""
-    from bench.app.plan import UserError, check
+    from bench.app.compose import UserError
+    from bench.app.plan import check
     from bench.launch.devices import DeviceError
     from bench.launch.queue import ResultsError
     from bench.launch.sweep import folder_of, launch

@@ -4,10 +4,12 @@ import argparse
 import re
 import sys
 from collections.abc import Iterable
+from keyword import iskeyword
 from pathlib import Path
 from string import Template
 
-from bench.method import BASE, discover
+from bench.method import BASE, ENTRY_POINTS, discover
+from bench.paths import methods_dir
 
 METHOD = Template('''"""$cls: train a vector that is added to the output of every linear layer."""
 
@@ -123,12 +125,16 @@ def main(argv: list[str]) -> int:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(template.substitute(words), encoding="utf-8")
         print(f"wrote {file}")
-    print(f"next: tunebench check method={name}\n      tunebench sweep method=lora,{name}")
+    steps = [f"tunebench check method={name}", f"tunebench sweep method=lora,{name}"]
+    if folder != methods_dir().resolve():  # known by an entry point alone
+        entry = [f'[project.entry-points."{ENTRY_POINTS}"]', f'{name} = "{folder.name}.{module}"']
+        steps = ["in pyproject.toml:", *entry, "pip install -e .", *steps]
+    print("next: " + "\n      ".join(steps))
     return 0
 
 
 def _refuse(name: str, folder: Path, files: Iterable[Path]) -> str | None:
-    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or name == BASE:
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or name == BASE or iskeyword(name):
         return f"{name!r} cannot name a method; use lower-case letters, digits and '-', beginning with a letter"
     if name in discover():
         return f"there is a method {name!r} already"

@@ -75,6 +75,7 @@ def work(run: Run, folder: Path, send: Send) -> Record:
         finished_at="",
         config=to_dict(run),
         tunebench_version=bench.__version__,
+        objective=None if run.method is None else run.method.objective,
         history=attempt.history,
     )
     try:

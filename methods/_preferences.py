@@ -45,9 +45,9 @@ class OnAdapter(Method):
         """As the adapter does."""
         return self.adapter.optimizer(model, groups, defaults)
 
-    def after_step(self, model: "nn.Module", step: int, steps: int | None) -> None:
+    def after_step(self, model: "nn.Module", step: int, progress: float) -> None:
         """As the adapter does."""
-        self.adapter.after_step(model, step, steps)
+        self.adapter.after_step(model, step, progress)
 
     def penalty(self, model: "nn.Module") -> "Tensor | None":
         """As the adapter does."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
-UNKNOWN = 1000  # steps, of a schedule that nothing follows
+PARTS = 1000  # of a budget in seconds, each a step of the schedule
 
 
 @register
@@ -20,7 +20,7 @@ class AdaLora(LinearAdapter):
     """AdaLoRA: updates P E Q whose singular values E are pruned while it trains, the least important of all first.
 
     Zhang, Chen, Bukharin, Karampatziakis, He, Cheng, Chen, Zhao: "AdaLoRA: Adaptive Budget Allocation for
-    Parameter-Efficient Fine-Tuning", 2023, arXiv:2303.10512. The schedule needs a budget in steps, tokens or epochs.
+    Parameter-Efficient Fine-Tuning", 2023, arXiv:2303.10512. In a budget of seconds the schedule follows the clock.
     """
 
     takes_conv1d: ClassVar[bool] = True
@@ -33,14 +33,14 @@ class AdaLora(LinearAdapter):
     dropout: float = 0.0
     warmup: float = 0.1  # share of the steps before the first pruning
     final: float = 0.3  # share of the steps after the last pruning
-    interval: int = 1  # steps between prunings
+    interval: int = 1  # steps between prunings; thousandths of a budget in seconds
     orthogonality: float = 0.5  # weight of the penalty that keeps P and Q orthogonal
 
     def adapt(self, model: "nn.Module", context: Context) -> "nn.Module":
         """Add the updates, with the schedule of their ranks over the steps of the budget."""
         from peft import AdaLoraConfig
 
-        total = context.steps if context.steps and context.contents else UNKNOWN
+        total = context.steps if context.steps and context.contents else PARTS
         config = AdaLoraConfig(
             target_modules="all-linear",
             target_r=self.rank,
@@ -66,16 +66,16 @@ class AdaLora(LinearAdapter):
         _keep(optimizer, model)
         return optimizer
 
-    def after_step(self, model: Any, step: int, steps: int | None) -> None:
-        """Note how important each singular value is, and prune by the schedule.
-
-        Raises:
-            ValueError: the budget is in seconds, so that there is no schedule.
-        """
-        if steps is None:
-            raise ValueError("budget.seconds: the schedule of method=adalora needs a budget in steps, tokens or epochs")
-        if steps > 1:  # a schedule begins with a step that only looks
-            model.base_model.update_and_allocate(step)
+    def after_step(self, model: Any, step: int, progress: float) -> None:
+        """Note how important each singular value is, and prune by the schedule."""
+        adalora = model.base_model
+        settings = adalora.peft_config["default"]
+        if settings.total_step == 1:  # a schedule begins with a step that only looks
+            return
+        now, last = round(progress * settings.total_step), settings.total_step - settings.tfinal
+        if now >= last:  # the last pruning comes once, also where the clock has jumped over its time
+            now = last if adalora.rankallocator.exp_avg_ipt else max(now, last + 1)
+        adalora.update_and_allocate(now)
 
     def penalty(self, model: "nn.Module") -> "Tensor | None":
         """The mean of ||P^T P - I|| and ||Q Q^T - I|| over all layers (equation 4 of the paper, as peft has it)."""
@@ -121,6 +121,8 @@ def _keep(optimizer: "Optimizer", model: Any) -> None:
             for key, average in averages.items():
                 if name in getattr(allocator, average):
                     optimizer.state[parameter][key] = getattr(allocator, average)[name]
+                else:  # after the last pruning
+                    optimizer.state[parameter].pop(key, None)
 
     def load(optimizer: Any) -> None:
         for name, parameter in parameters().items():

@@ -95,7 +95,7 @@ class Lisa(_SomeLayers):
         optimizer.register_step_post_hook(count)
         return optimizer
 
-    def after_step(self, model: "nn.Module", step: int, steps: int | None) -> None:
+    def after_step(self, model: "nn.Module", step: int, progress: float) -> None:
         """Outside of a step all weights count as trained, so that a checkpoint holds them all."""
         model.requires_grad_(True)
 

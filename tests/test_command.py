@@ -174,6 +174,19 @@ def test_the_configuration_is_shown_as_yaml(words: str, type_: Type):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("run method=null --cfg job", "method: there is no 'null'; did you mean 'full'?"),
+        ("run --cfg job method=loar", "method: there is no 'loar'; did you mean 'lora'?"),
+        ("-c job method=lora method.rnk=4", "there is no key 'method.rnk'; did you mean 'method.rank'?"),
+    ],
+)
+def test_what_cannot_be_shown_is_said_as_without_the_flag(words: str, message: str, type_: Type):
+    done = type_(*words.split())
+    assert (done.stdout, done.stderr, done.returncode) == ("", f"{message}\n", 2)
+
+
 @pytest.mark.parametrize("words", ["run --cfg hydra", "sweep --cfg hydra", "-m --cfg hydra"])
 def test_hydra_s_own_configuration_is_shown(words: str, type_: Type):
     done = type_(*words.split())

@@ -35,7 +35,10 @@ LAYERS: dict[str, tuple[set[str], set[str] | None]] = {
         _BASIS | {"bench.launch", "bench.measure", "bench.models", "bench.report"},
         {"rich", "numpy", "yaml", "platformdirs", "psutil", "huggingface_hub"},
     ),
-    "bench.report": ({"bench.records", "bench.paths", "bench.capabilities"}, {"rich", "jinja2", "numpy", "vl_convert"}),
+    "bench.report": (
+        {"bench.records", "bench.paths", "bench.capabilities", "bench.objective"},
+        {"rich", "jinja2", "numpy", "vl_convert"},
+    ),
     "bench.data": (_BASIS, None),
     "bench.models": (_BASIS | {"bench.data"}, None),
     "bench.measure": (_BASIS, None),

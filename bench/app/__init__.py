@@ -8,16 +8,15 @@ A sweep that names one of Hydra's launchers is planned in the same way and hande
 import sys
 from collections.abc import Sequence
 
-from bench.app.handover import hand_over, hydras_main
-from bench.app.plan import UserError, plan
+from bench.app.compose import UserError
+from bench.app.handover import HYDRAS, hand_over, hydras_main
+from bench.app.plan import plan
 from bench.launch.devices import DeviceError
 from bench.launch.queue import ResultsError
 from bench.method import PluginError
 from bench.sweep import carry_out
 
 __all__ = ["UserError", "main", "plan"]
-
-_HYDRAS = ("hydra.", "hydra/")  # how an argument begins that is for Hydra itself, beside its flags
 
 
 def main(command: str, arguments: Sequence[str]) -> int:
@@ -34,7 +33,7 @@ def main(command: str, arguments: Sequence[str]) -> int:
     try:
         if any(word.startswith(("-", "hydra/sweeper")) for word in words):
             return hydras_main(command, arguments)
-        if any(word.startswith(_HYDRAS) for word in words):
+        if any(word.startswith(HYDRAS) for word in words):
             return hand_over(arguments) if command == "sweep" else hydras_main(command, arguments)
         return carry_out(plan(command, arguments))
     except (UserError, PluginError, DeviceError, ResultsError) as error:

@@ -22,12 +22,15 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
-from bench.app.plan import UserError, checked, hydra_is_ready, plan, register
+from bench.app.compose import UserError, composed, hydra_is_ready, register
+from bench.app.plan import checked, plan
 from bench.config import Run
 from bench.paths import conf_dir
 from bench.sweep import carry_out, do_one, found_anywhere, sum_up, validation_loss
 
+HYDRAS = ("hydra.", "hydra/")  # how an argument begins that is for Hydra itself, beside its flags
 _INSTEAD_OF_A_RUN = {"-m", "--multirun", "-c", "--cfg", "-i", "--info", "-sc", "--shell-completion"}  # one at most
+_OTHER_FILES = ("--config-", "-cd", "-cn", "-cp")  # flags with which the choices are not all ours
 _LINES = 2  # of a launcher's error that are shown; submitit's go on in the second
 # A cluster that is made for the sweep reports to nobody, and every line of progress is shown, and shown plainly.
 _RAY_LEAVES_OUT = ("RAY_USAGE_STATS_ENABLED", "RAY_DEDUP_LOGS", "RAY_COLOR_PREFIX")
@@ -60,7 +63,7 @@ def hand_over(arguments: Sequence[str]) -> int:
 def _configuration(arguments: Sequence[str], runs: Sequence[Run]) -> DictConfig:
     """Hydra's own settings; what jobs leave behind lies beside the records, wherever they are done."""
     folder = QuotedString(str(Path(runs[0].results).absolute() / "runs"), Quote.single).with_quotes()
-    own = [a for a in arguments if a.lstrip("+~").startswith(("hydra.", "hydra/"))]
+    own = [a for a in arguments if a.lstrip("+~").startswith(HYDRAS)]
     hydra = GlobalHydra.instance().hydra
     assert hydra is not None
     return hydra.compose_config("config", [f"hydra.sweep.dir={folder}", *own], RunMode.MULTIRUN)
@@ -114,7 +117,11 @@ def _errors() -> tuple[type[Exception], ...]:
 
 
 def hydras_main(command: str, arguments: Sequence[str]) -> int:
-    """Hydra's own main, for its flags and sweepers; each of its jobs is one run here."""
+    """Hydra's own main, for its flags and sweepers; each of its jobs is one run here.
+
+    Raises:
+        UserError: a choice or a key of a run that there is not, which Hydra would answer in its own words.
+    """
     codes: list[int] = []
 
     def job(whole: DictConfig) -> float | None:
@@ -129,6 +136,8 @@ def hydras_main(command: str, arguments: Sequence[str]) -> int:
 
     register()
     flags = {argument.partition("=")[0] for argument in arguments}
+    if command == "run" and not any(flag.startswith(_OTHER_FILES) for flag in flags):
+        composed([a for a in arguments if not a.lstrip("+~").startswith(("-", *HYDRAS)) and "=" in a])
     multirun = ["--multirun"] if command == "sweep" and _INSTEAD_OF_A_RUN.isdisjoint(flags) else []
     sys.argv = ["tunebench", *multirun, *arguments]
     hydra_main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)()

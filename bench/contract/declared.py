@@ -5,7 +5,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from bench.app import UserError
-from bench.app.plan import composed, register, register_method
+from bench.app.compose import composed, register, register_method
 from bench.config import Run, from_dict, to_dict
 from bench.contract.case import Case
 from bench.contract.outcome import clause

@@ -1,6 +1,6 @@
 """Methods by the names that one types: registered ones with their defaults, and the named variants of `conf/method`."""
 
-from bench.app.plan import composed
+from bench.app.compose import composed
 from bench.listing import named as files
 from bench.method import Method, discover, get
 

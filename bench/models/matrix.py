@@ -8,6 +8,7 @@ from dataclasses import replace
 from bench.method import ModelInfo, discover
 from bench.models.families import FAMILIES, HIDDEN, LAYERS, VOCABULARY
 
+KINDS = {"causal": "causal models", "classifier": "classifiers", "seq2seq": "encoder-decoders"}
 Matrix = dict[str, dict[str, str | None]]
 
 
@@ -26,19 +27,14 @@ def family_info(family: str) -> ModelInfo:
 
 
 def main() -> int:
-    """Print the matrix, its reasons as footnotes, and the counts."""
+    """Print the matrix, a table for each kind of model, its reasons as footnotes, and the counts."""
     found = matrix()
     notes: dict[str, int] = {}
-    rows = [["family", "kind", *discover()]]
-    for family, cells in found.items():
-        words = [
-            "runs" if reason is None else f"[{notes.setdefault(reason, len(notes) + 1)}]" for reason in cells.values()
-        ]
-        rows.append([family, FAMILIES[family].kind, *words])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
-    print()
+    for kind, plural in KINDS.items():
+        families = {family: cells for family, cells in found.items() if FAMILIES[family].kind == kind}
+        print(f"{plural}\n")
+        _print_table(families, notes)
+        print()
     for reason, number in notes.items():
         print(f"[{number}] {reason}")
     for method, reason in _with_gradient_checkpointing(found).items():
@@ -46,6 +42,21 @@ def main() -> int:
     reasons = [reason for cells in found.values() for reason in cells.values()]
     print(f"{len(reasons)} pairs: {reasons.count(None)} run, {len(reasons) - reasons.count(None)} do not")
     return 0
+
+
+def _print_table(found: Matrix, notes: dict[str, int]) -> None:
+    """Methods as rows, families as columns; a reason is the number of its note, which it gets when it is new."""
+    names = [family.replace(", ", " ").split() for family in found]  # one under the other
+    lines = max(map(len, names))
+    rows = [["" for _ in range(lines - len(words))] + words for words in names]
+    heads = [["method" if n == lines - 1 else "", *line] for n, line in enumerate(zip(*rows, strict=True))]
+    body = []
+    for name in discover():
+        reasons = [cells[name] for cells in found.values()]
+        body.append([name, *("runs" if r is None else f"[{notes.setdefault(r, len(notes) + 1)}]" for r in reasons)])
+    widths = [max(map(len, column)) for column in zip(*heads, *body, strict=True)]
+    for row in [*heads, *body]:
+        print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _with_gradient_checkpointing(found: Matrix) -> dict[str, str]:

@@ -236,6 +236,7 @@ class Record:
     training: Training | None = None
     evaluation: Evaluation | None = None
     checkpoint_bytes: int | None = None
+    objective: str | None = None  # what its method learns, a name of `bench.objective`; None: of no method, or unknown
     started_from: str | None = None  # the run whose result it trained on, and how; None: the untouched base
     prediction: Prediction | None = None  # made before the training; None: launch.predict was off
     source: Source | None = None  # of an imported record; None: tunebench measured this itself

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from bench.objective import OBJECTIVES
 from bench.report.columns import MAIN_METRICS, Column, columns
 from bench.report.sections import Group, Section
 from bench.report.statistics import mean
@@ -16,6 +17,7 @@ from bench.report.statistics import mean
 LOSS = "validation_loss_nats"
 LIKELIHOOD = (LOSS, "validation_perplexity", "validation_bits_per_byte")
 PREFERENCE = "validation_preference_accuracy"
+PREFERENCES = {each.name for each in OBJECTIVES.values() if each.preferences}
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,7 @@ def _default(groups: Sequence[Group], known: dict[str, Column]) -> Column:
     records = [record for group in groups for record in group.records]
     wanted = [key for key in (*(f"validation_{name}" for name in MAIN_METRICS), LOSS) if key in known]
     wanted = [key for key in wanted if any(known[key].value(record) is not None for record in records)] or [LOSS]
-    # Every method that learns from preferences has a setting `beta`, which the method contract demands.
-    preferences = all("beta" in (record.config.get("method") or {}) for record in records)
+    preferences = all(record.objective in PREFERENCES for record in records)
     if preferences and wanted[0] in LIKELIHOOD and PREFERENCE in known:
         return known[PREFERENCE]
     return known[wanted[0]]

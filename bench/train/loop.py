@@ -155,7 +155,7 @@ def train(
         trainer.remove_callback(PrinterCallback)
         trainer.pop_callback(meter)  # marks come first: the meter may end the training when it has been saved
         trainer.add_callback(checkpoints.Keeper(resumed, folder / STEPS))
-        trainer.add_callback(AfterStep(run.method, meter.total_steps))
+        trainer.add_callback(AfterStep(run.method, meter.progress))
         trainer.add_callback(meter)
         try:
             trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))

@@ -4,6 +4,7 @@ Everything that a default would decide is decided here. Preferences are in `benc
 """
 
 import importlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -153,12 +154,13 @@ class Measured:
 class AfterStep(TrainerCallback):
     """Lets the method act after every optimizer step; to come before the meter, which stops the step's clock."""
 
-    def __init__(self, method: Method, steps: int | None) -> None:
-        self._method, self._steps = method, steps
+    def __init__(self, method: Method, progress: Callable[[int], float]) -> None:
+        self._method, self._progress = method, progress
 
     def on_optimizer_step(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         """The step that is done is counted only later."""
-        self._method.after_step(kwargs["model"], state.global_step + 1, self._steps)
+        step = state.global_step + 1
+        self._method.after_step(kwargs["model"], step, self._progress(step))
 
 
 class SftTrainer(Measured, Trainer):

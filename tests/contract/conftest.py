@@ -1,14 +1,14 @@
 """One trained case for each method and tiny model, and the count of all outcomes at the end of the run."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from bench.contract import Case, Outcome, tiny_model
 from bench.contract.named import named
-from bench.pytest_plugin import summary
 
-OUTCOMES: dict[tuple[str, str], list[Outcome]] = {}
+TESTS = Path(__file__).parent / "test_contract.py"
 
 
 @pytest.fixture(scope="session")
@@ -43,13 +43,21 @@ def case_of(tiny: Callable[[str], str]) -> Callable[[str, str], Case]:
 
 @pytest.fixture(scope="session")
 def outcomes() -> dict[tuple[str, str], list[Outcome]]:
-    """What was found, by method and family; its counts end the report of the run."""
-    return OUTCOMES
+    """What this process has found so far, by method and family."""
+    return {}
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    lines = summary(OUTCOMES)
-    if lines:
-        terminalreporter.section("contract")
-        for line in lines:
-            terminalreporter.line(line)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let a method's tests follow each other, so that one of xdist's processes has most of what they share."""
+    places = [place for place, item in enumerate(items) if item.path == TESTS]
+    ours = sorted((items[place] for place in places), key=_method)
+    for place, item in zip(places, ours, strict=True):
+        items[place] = item
+
+
+def _method(item: pytest.Item) -> str:
+    return (
+        str(item.callspec.params.get("name", ""))
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+        else ""
+    )

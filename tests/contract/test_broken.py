@@ -141,6 +141,11 @@ class Odd(Good):
 
 
 @dataclass
+class Undocumented(Good):  # but for what @dataclass writes
+    pass
+
+
+@dataclass
 class Stubborn(Good):
     """Has a setting that nobody can set."""
 
@@ -240,6 +245,7 @@ CASES = [
     (Restless, "seeds", "the losses of seed 0 again, saw "),
     (Mute, "settings", "errors() to name method.learning_rate when it is -1, saw []"),
     (Wrong, "settings", "settings without errors, saw: method.rank must be >= 1, got 0"),
+    (Undocumented, "settings", "a docstring whose first line says what the method does, saw none"),
     (Stubborn, "overrides", "method.scale=1.5 to set it to 1.5, saw 1.0"),
     (Greedy, "unknown_keys", "+method.no_such_key_1=1 to be refused by its name, saw "),
     (Merging, "merging", "one model with the base's parameters alone, saw lm_head.bias beside them"),

@@ -64,6 +64,10 @@ def test_a_model_of_one_s_own_is_taken(tiny_gpt2: str, monkeypatch, capsys: pyte
         (["method=null"], "method: there is no 'null'; did you mean 'full'?"),
         (["method=lora", "method.rnk=4"], "there is no key 'method.rnk'; did you mean 'method.rank'?"),
         (["method=lora", "method.rank=0"], "method.rank must be >= 1, got 0"),
+        (
+            ["method=lora", "budget.steps=9"],
+            "tunebench check: budget.steps=9 has no effect; the contract has its own task and training",
+        ),
         (["method=lora", "--family", "lama"], "tunebench check: there is no family 'lama'; did you mean 'llama'?"),
         (
             ["method=lora", "model=tiny-llama", "--family", "llama"],

@@ -11,6 +11,7 @@ from bench.contract.named import every, named
 from bench.contract.probe import probe, refused
 from bench.method import discover
 from bench.models.families import TRIED
+from bench.pytest_plugin import properties
 
 QUICK = ("full", "lora", "prefix", "prompt")  # on all families by default; the others on one, the rest are slow tests
 FIRST = TRIED[0]
@@ -32,7 +33,11 @@ def _frozen_libraries() -> Iterator[None]:
 
 @pytest.mark.parametrize(("name", "family"), PAIRS)
 def test_keeps_the_contract(
-    name: str, family: str, case_of: Callable[[str, str], Case], outcomes: dict[tuple[str, str], list[Outcome]]
+    name: str,
+    family: str,
+    case_of: Callable[[str, str], Case],
+    outcomes: dict[tuple[str, str], list[Outcome]],
+    request: pytest.FixtureRequest,
 ):
     clauses = contract.CLAUSES if family == FIRST else contract.CLAUSES[len(contract.DECLARED) :]
     reason = refused(named(name), [family]).get(family)
@@ -40,10 +45,11 @@ def test_keeps_the_contract(
         assert len(reason.split()) > 3
         with pytest.raises(ValueError, match="does not support this model"):
             case_of(name, family)
-        outcomes[name, family] = [Outcome("supports", unsupported=reason)]
+        request.node.user_properties += properties(name, family, [Outcome("supports", unsupported=reason)])
         return
     case = case_of(name, family)
     found = outcomes[name, family] = list(contract.outcomes(case, clauses))
+    request.node.user_properties += properties(name, family, found)
     broken = [str(outcome) for outcome in found if outcome.broken]
     assert not broken, "\n".join(broken)
     assert any(outcome.word == "kept" for outcome in found)

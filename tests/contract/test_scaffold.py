@@ -25,7 +25,11 @@ def test_what_is_written_keeps_the_contract(package: Path, capsys: pytest.Captur
         f"wrote {package / 'my_method.py'}",
         f"wrote {test}",
         f"wrote {package / 'my_method.md'}",
-        "next: tunebench check method=my-method",
+        "next: in pyproject.toml:",
+        '      [project.entry-points."tunebench.methods"]',
+        '      my-method = "scaffolded.my_method"',
+        "      pip install -e .",
+        "      tunebench check method=my-method",
         "      tunebench sweep method=lora,my-method",
     ]
     assert (package / "my_method.md").read_text(encoding="utf-8").startswith("# MyMethod\n")
@@ -44,7 +48,7 @@ def test_what_is_written_keeps_the_contract(package: Path, capsys: pytest.Captur
     assert bench.method.get("my-method")(scale=2.0).title() == "my-method"
 
 
-@pytest.mark.parametrize("name", ["Mine", "2nd", "a b", "a_b", "-x", "x-", "base", "ä", ""])
+@pytest.mark.parametrize("name", ["Mine", "2nd", "a b", "a_b", "-x", "x-", "base", "ä", "", "class"])
 def test_a_bad_name_is_refused(name: str, package: Path, capsys: pytest.CaptureFixture[str]):
     assert scaffold.main(["--folder", str(package), "--", name]) == 2
     error = capsys.readouterr().err

@@ -86,9 +86,9 @@ def _broken(folder: Path, code: str, entry: str = "odd = odd") -> Path:
     return folder / "odd.py"
 
 
-def _methods(folder: Path) -> subprocess.CompletedProcess[str]:
+def _methods(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (folder, ROOT)))}
-    command = [sys.executable, "-m", "bench", "methods"]
+    command = [sys.executable, "-m", "bench", *(words or ["methods"])]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
@@ -129,6 +129,16 @@ def test_what_is_wrong_with_a_plugin_is_said_with_file_and_line(code: str, messa
     where = f"{lora}:{line} (methods.lora.Lora)"
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.strip() == message.format(file=file, lora=where)
+
+
+def test_a_setting_that_cannot_be_configured_is_said_with_file_and_line(tmp_path: Path):
+    file = _broken(tmp_path, METHOD.format(name="odd") + "    sizes: dict[str, int] = None\n")
+    done = _methods(tmp_path, "run", "method=lora")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.strip() == (
+        f"{file}:5 (odd.Odd): field 'sizes' is not Optional; "
+        "a setting is an int, float, str or bool, a list of these, or a method"
+    )
 
 
 def test_a_module_that_is_not_there_is_named(tmp_path: Path):

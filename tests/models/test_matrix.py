@@ -195,18 +195,26 @@ def test_what_is_refused_has_a_reason_in_words_that_still_holds(family: str, nam
         pair_of(family, name).train()
 
 
-def test_the_command_prints_families_methods_reasons_and_counts(capsys: pytest.CaptureFixture[str]):
+def test_the_command_prints_methods_families_reasons_and_counts(capsys: pytest.CaptureFixture[str]):
     assert matrix.main() == 0
-    head, *lines = capsys.readouterr().out.splitlines()
-    assert head.split() == ["family", "kind", *discover()]
-    assert lines[len(FAMILIES)] == ""
-    rwkv = dict(zip(head.split(), next(line for line in lines if line.startswith("rwkv ")).split(), strict=True))
-    assert (rwkv["kind"], rwkv["full"], rwkv["lora"]) == ("causal", "runs", "runs")
-    assert f"{rwkv['prefix']} rwkv has no keys and values to put in front of the input" in lines
+    lines = capsys.readouterr().out.splitlines()
+    methods = list(discover())
+    heads = [number for number, line in enumerate(lines) if line.startswith("method ")]
+    tables = [lines[number : number + 1 + len(methods)] for number in heads]
+    kinds = [next(line for line in reversed(lines[:number]) if line and line[0] != " ") for number in heads]
+    assert kinds == ["causal models", "classifiers", "encoder-decoders"]
+    assert max(len(row) for rows in tables for row in rows) < 140
+    for rows in tables:
+        assert [row.split()[0] for row in rows[1:]] == methods
+        assert len({len(row.split()) for row in rows}) == 1
+    assert sum(len(rows[0].split()) - 1 for rows in tables) == len(FAMILIES)
+    cells = {row.split()[0]: dict(zip(tables[0][0].split(), row.split(), strict=True)) for row in tables[0]}
+    assert (cells["full"]["rwkv"], cells["lora"]["rwkv"]) == ("runs", "runs")
+    assert f"{cells['prefix']['rwkv']} rwkv has no keys and values to put in front of the input" in lines
     assert lines[-2] == (
         "prefix with train.gradient_checkpointing=true runs nowhere: recomputed keys and values lack the prefix; "
         "use train.gradient_checkpointing=false"
     )
-    runs = sum(line.split().count("runs") for line in lines[: len(FAMILIES)])
+    runs = sum(row.split().count("runs") for rows in tables for row in rows)
     pairs = len(FAMILIES) * len(discover())
     assert lines[-1] == f"{pairs} pairs: {runs} run, {pairs - runs} do not"

@@ -129,7 +129,7 @@ def test_without_metrics_the_loss_decides_and_preferences_where_likelihood_is_no
                 "preference_accuracy": Metric(preferred, 1, True),
             }
         if method == "dpo":
-            record.config["method"]["beta"] = 0.1
+            record.objective = "dpo"
         records.append(record)
     section = tuned(records)
     assert [row.label for row in section.rows] == ["lora (method.learning_rate=0.1)", "dpo (method.learning_rate=0.2)"]

@@ -25,9 +25,9 @@ class Watching(Lora):
     def __post_init__(self):
         self.steps: list[Any] = []
 
-    def after_step(self, model, step, steps):
+    def after_step(self, model, step, progress):
         gradient = next(p.grad for n, p in model.named_parameters() if "lora_B" in n)
-        self.steps.append((step, steps, gradient.norm().item() > 0))
+        self.steps.append((step, progress, gradient.norm().item() > 0))
 
 
 @dataclass
@@ -55,13 +55,18 @@ def test_the_methods_own_optimizer_trains_and_is_named(fit):
 def test_it_is_called_after_each_step_with_the_gradients(fit, limit):
     method = Watching()
     fit(method, gradient_accumulation=2, **limit)
-    assert method.steps == [(i, 3, True) for i in (1, 2, 3)]
+    assert method.steps == [(i, i / 3, True) for i in (1, 2, 3)]
 
 
-def test_a_budget_in_seconds_has_no_number_of_steps(fit):
+def test_in_a_budget_of_seconds_it_is_told_the_share_that_is_spent(fit):
     method = Watching()
     fitted = fit(method, seconds=0.2)
-    assert method.steps == [(i + 1, None, True) for i in range(fitted.training.steps)]
+    numbers, shares, graded = zip(*method.steps, strict=True)
+    assert numbers == tuple(range(1, fitted.training.steps + 1))
+    assert shares[0] == 0
+    assert list(shares) == sorted(set(shares))
+    assert shares[-1] < 1
+    assert all(graded)
 
 
 @pytest.mark.parametrize("accumulation", [1, 2])
@@ -69,7 +74,7 @@ def test_a_penalty_is_differentiated_once_a_step_and_not_reported(fit, accumulat
     gradients: list[torch.Tensor] = []
     kept = {"max_grad_norm": 1e9, "steps": 1, "batch_size": 4, "gradient_accumulation": accumulation}
 
-    def keep(self, model, step, steps):
+    def keep(self, model, step, progress):
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.requires_grad]))
 
     monkeypatch.setattr(Lora, "after_step", keep)

@@ -21,13 +21,13 @@ class Watched(Lisa):
         self.made = super().optimizer(model, groups, defaults)
         return self.made
 
-    def after_step(self, model, step, steps):
+    def after_step(self, model, step, progress):
         trained = [i for i, layer in enumerate(blocks(model)) if any(p.grad is not None for p in layer.parameters())]
         outside = {id(p) for layer in blocks(model) for p in layer.parameters()}
         rest = [p for p in model.parameters() if id(p) not in outside]
         known = sum(p.numel() for p in self.made.state)
         self.seen.append((trained, all(p.grad is not None for p in rest), known))
-        super().after_step(model, step, steps)
+        super().after_step(model, step, progress)
 
 
 def run(fit, **settings: Any) -> Watched:

@@ -62,12 +62,26 @@ def test_adalora_s_schedule_fits_into_the_shortest_trainings(train, steps: int, 
     assert (kept(model) == 2 * LAYERS) is pruned
 
 
-def test_adalora_says_that_it_needs_a_number_of_steps(train):
-    with pytest.raises(ValueError) as caught:  # noqa: PT011
-        train(AdaLora(), seconds=1)
-    assert (
-        str(caught.value) == "budget.seconds: the schedule of method=adalora needs a budget in steps, tokens or epochs"
-    )
+def test_adalora_prunes_to_its_budget_by_the_clock(train):
+    training, model = train(AdaLora(rank=2, initial_rank=4), seconds=0.5)
+    assert training.steps > 3
+    assert kept(model) == 2 * LAYERS
+
+
+def test_adalora_s_last_pruning_comes_once_however_the_clock_jumps(tiny_llama: str):
+    base, tokenizer = load(Model(name="tiny", path=tiny_llama), "cpu", None, torch.float32)
+    method = AdaLora(rank=2, initial_rank=4)
+    model: Any = method.adapt(base, Context(info(Model(name="tiny", path=tiny_llama), "cpu"), tokenizer, TEXT[0]))
+    for name, values in model.named_parameters():
+        if ".lora_E." in name:
+            torch.nn.init.normal_(values)
+    ids = torch.arange(2, 26).reshape(2, 12)
+    counts = []
+    for step, progress in enumerate((0.0, 0.05, 0.9, 0.95, 1.0), 1):
+        model(input_ids=ids, labels=ids).loss.backward()
+        method.after_step(model, step, progress)
+        counts.append(kept(model))
+    assert counts == [4 * LAYERS] * 2 + [2 * LAYERS] * 3
 
 
 def test_lora_fa_keeps_the_inner_matrices(train):
@@ -90,7 +104,7 @@ def test_lora_fa_follows_the_corrected_gradient(train):
     method = LoraFA(learning_rate=1e-3)
     seen: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
 
-    def note(model: Any, step: int, steps: int | None) -> None:
+    def note(model: Any, step: int, progress: float) -> None:
         layer = model.base_model.model.model.layers[0].mlp.up_proj
         outer = layer.lora_B["default"].weight
         seen.append((layer.lora_A["default"].weight, outer.grad.clone(), outer.detach().clone()))

@@ -234,8 +234,8 @@ class Watched(Lora):
     def optimizer(self, model, groups, defaults):
         return torch.optim.SGD(groups[0]["params"], lr=0.1)
 
-    def after_step(self, model, step, steps):
-        self.seen.append((step, steps))
+    def after_step(self, model, step, progress):
+        self.seen.append((step, progress))
 
     def penalty(self, model):
         self.seen.append("penalty")
@@ -244,7 +244,7 @@ class Watched(Lora):
 def test_the_hooks_are_those_of_the_adapter(fit):
     Watched.seen.clear()
     assert fit(Orpo(adapter=Watched()), steps=2).training.optimizer == "SGD"
-    assert Watched.seen[1:] == ["penalty", (1, 2), "penalty", (2, 2)]
+    assert Watched.seen[1:] == ["penalty", (1, 0.5), "penalty", (2, 1.0)]
 
 
 def test_an_adapter_is_started_from_the_right_answers(make_run, examples, adapted):
