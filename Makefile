@@ -8,7 +8,7 @@ PYTHON ?= $(shell python3.11 -V >/dev/null 2>&1 && echo python3.11 || echo pytho
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install -c constraints.txt -e
 
-.PHONY: help demo table report test browser gpu lint clean
+.PHONY: help demo table report test bench browser gpu lint clean
 
 help: ## list these jobs
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile
@@ -24,6 +24,9 @@ report: $(VENV)/.installed ## write all results so far as one HTML page, report.
 
 test: $(VENV)/.installed-test ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+bench: $(VENV)/.installed-test ## measure the harness itself and compare with the committed ratios (MARK=regression: in short)
+	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m $(or $(MARK),benchmark) tests/benchmarks
 
 browser: $(VENV)/.installed-test ## run the tests of the report page, which need Chromium
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/browser
