@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 TOKENISED = 1000  # examples at once
+PAIR = ("prompt_ids", "chosen_ids", "rejected_ids")  # columns of a data set of preferences
 
 
 def rows(
@@ -114,9 +115,9 @@ def supervised(dataset: Any) -> Any:
 def lengths(dataset: "Dataset") -> list[int]:
     """Non-padding tokens that a step sees of each row; a pair counts its prompt twice, as it is read twice."""
     if "prompt_ids" not in dataset.column_names:
-        return [len(ids) for ids in dataset["input_ids"]]
-    parts = zip(dataset["prompt_ids"], dataset["chosen_ids"], dataset["rejected_ids"], strict=True)
-    return [2 * len(prompt) + len(right) + len(wrong) for prompt, right, wrong in parts]
+        return known.sizes(dataset, "input_ids").tolist()
+    prompt, right, wrong = (known.sizes(dataset, name) for name in PAIR)
+    return (2 * prompt + right + wrong).tolist()
 
 
 def precomputes_reference(run: Run, dataset: "Dataset") -> bool:
