@@ -26,7 +26,6 @@ from bench.records.cache_dir import cache_dir
 from bench.records.find import signature
 
 if TYPE_CHECKING:
-    import numpy as np
     from datasets import Dataset
 
 Rows = Iterable[dict[str, Any]]
@@ -74,29 +73,6 @@ def dataset(key: str, depends: object, rows: Callable[[], Rows]) -> "Dataset":
     except (OSError, ValueError):  # it could not be written, or is damaged
         return Dataset.from_list(list(rows()))
     return found
-
-
-def sizes(dataset: "Dataset", column: str) -> "np.ndarray":
-    """The length of every row's list in a column, of a data set by its offsets, which is quick for a million rows."""
-    import numpy as np
-
-    if not hasattr(dataset, "data"):  # rows in a list
-        return np.array([len(values) for values in dataset[column]])
-    import pyarrow.compute
-
-    return pyarrow.compute.list_value_length(_column(dataset, column)).to_numpy()
-
-
-def count(dataset: "Dataset", column: str, ignored: int) -> int:
-    """How many of the numbers in a column of lists are others than `ignored`."""
-    import pyarrow.compute
-
-    parts = (chunk.flatten() for chunk in _column(dataset, column).chunks)
-    return sum(pyarrow.compute.sum(pyarrow.compute.not_equal(part, ignored)).as_py() or 0 for part in parts)
-
-
-def _column(dataset: "Dataset", column: str) -> Any:
-    return (dataset if dataset._indices is None else dataset.flatten_indices()).data.column(column)
 
 
 def tokenizer_key(tokenizer: Any) -> str:

@@ -14,7 +14,17 @@ from transformers import PrinterCallback
 from bench.config import Run
 from bench.data import known
 from bench.data.example import Example
-from bench.data.tokens import PadRight, Tokens, class_row, mismatched_row, preference_row, tokenise, training_row
+from bench.data.tokens import (
+    PAIR,
+    PadRight,
+    Tokens,
+    class_row,
+    mismatched_row,
+    preference_row,
+    sizes,
+    tokenise,
+    training_row,
+)
 from bench.measure.clock import quantiles
 from bench.models.logits import completion_log_probs, inner_model
 from bench.objective import of
@@ -29,7 +39,6 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 TOKENISED = 1000  # examples at once
-PAIR = ("prompt_ids", "chosen_ids", "rejected_ids")  # columns of a data set of preferences
 
 
 def rows(
@@ -115,8 +124,8 @@ def supervised(dataset: Any) -> Any:
 def lengths(dataset: "Dataset") -> list[int]:
     """Non-padding tokens that a step sees of each row; a pair counts its prompt twice, as it is read twice."""
     if "prompt_ids" not in dataset.column_names:
-        return known.sizes(dataset, "input_ids").tolist()
-    prompt, right, wrong = (known.sizes(dataset, name) for name in PAIR)
+        return sizes(dataset, "input_ids").tolist()
+    prompt, right, wrong = (sizes(dataset, name) for name in PAIR)
     return (2 * prompt + right + wrong).tolist()
 
 
