@@ -1,4 +1,4 @@
-"""What a sweep takes beside training and evaluating: starting, reading, tokenising, predicting, loading, saving, waiting.
+"""What a sweep takes beside training and evaluating: starting, reading, tokenising, predicting, loading, saving.
 
 The wall clock is that of the command, from its start to its end, with the table it prints; what it is compared with is
 the sum of the phases `train` and `evaluate` of all its records, that of the base too. The cache is empty at first.
