@@ -1,9 +1,9 @@
 """In which order the rows come: drawn by the seed, and those of one batch about as long as each other.
 
-Padding is computed like everything else and thrown away. Rows of a batch that was drawn at random are half padding where
-lengths differ as those of answers do; rows that were sorted before they were cut into batches have next to none. What a
-batch is still depends on the draw, as only rows that were drawn for fifty batches together are sorted, and the batches
-themselves come in a drawn order.
+Padding is computed like everything else and thrown away. Up to half of a batch that was drawn at random is padding
+where lengths differ as those of answers do; rows that were sorted before they were cut into batches have next to none.
+What a batch is still depends on the draw, as only rows that were drawn for fifty batches together are sorted, and the
+batches themselves come in a drawn order.
 """
 
 from collections.abc import Iterator, Sequence

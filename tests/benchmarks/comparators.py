@@ -165,7 +165,7 @@ def trl_default(job: Job, steps: int, **changes: Any) -> Pace:
 
 def _in_order(job: Job, steps: int) -> Iterator[Any]:
     size, rows = job.run.train.batch_size, len(job.rows)
-    starts = [start for start in range(0, rows - size + 1, size)]
+    starts = range(0, rows - size + 1, size)
     for step in range(steps):
         start = starts[step % len(starts)]
         yield [job.rows[i] for i in range(start, start + size)]

@@ -1,5 +1,6 @@
 """The order of the rows: every row once an epoch, by the seed, in batches of about one length."""
 
+import itertools
 import random
 
 import pytest
@@ -38,7 +39,7 @@ def test_little_is_padding_and_the_lengths_come_in_no_order():
     padded = sum(longest) * 8 / sum(sum(LENGTHS[i] for i in batch) for batch in batches(Grouped(LENGTHS, 8, 0))[:-1])
     assert padded < 1.03
     assert longest[0] == max(longest)
-    rising = sum(b > a for a, b in zip(longest[1:], longest[2:], strict=False)) / len(longest)
+    rising = sum(b > a for a, b in itertools.pairwise(longest)) / len(longest)
     assert 0.35 < rising < 0.65
 
 
