@@ -15,7 +15,7 @@ from bench.advise.questions import DEVICES, question
 from bench.advise.trace import Workload
 from bench.advise.units import MIB
 from bench.config import Run, to_dict
-from bench.data.tokens import IGNORED, widths
+from bench.data.tokens import labelled, widths
 from bench.records.schema import Environment, PredictedBytes, Prediction
 from bench.trace.serve import fork
 from bench.train import loop, ranks
@@ -70,10 +70,14 @@ def _words(reason: str | None, peak: PredictedBytes | None) -> str:
 
 
 def workload(run: Run, rows: Dataset, micro_batch_size: int, reference: bool = True, classes: int = 2) -> Workload:
-    """The batches that the run makes of these rows, `micro_batch_size` at once."""
-    lengths, labels = widths(rows), _labels(rows)
+    """The batches that the run makes of these rows, `micro_batch_size` at once.
+
+    They are drawn as by the seed 0 for every seed, which changes next to nothing, so that the runs of a sweep that
+    differ in their seeds have one trace.
+    """
+    lengths = widths(rows)
     if run.train.group_by_length:
-        longest = Grouped(lengths, run.train.batch_size, run.seed).longest(micro_batch_size)
+        longest = Grouped(lengths, run.train.batch_size, seed=0).longest(micro_batch_size)
         mean = sum(longest) / len(longest)
     else:
         mean = mean_longest(lengths, micro_batch_size)
@@ -81,19 +85,11 @@ def workload(run: Run, rows: Dataset, micro_batch_size: int, reference: bool = T
         rows=micro_batch_size,
         mean_tokens=round(mean),
         longest_tokens=max(lengths),
-        labelled=min(1.0, sum(labels) / len(labels) / mean),
+        labelled=min(1.0, labelled(rows) / mean),
         padded=micro_batch_size > 1 and len(set(lengths)) > 1,
         reference=reference,
         classes=classes,
     )
-
-
-def _labels(rows: Dataset) -> list[float]:
-    """Tokens of every example that carry loss, for each of the rows that a pair is."""
-    if "prompt_ids" in rows.column_names:
-        pairs = zip(rows["chosen_ids"], rows["rejected_ids"], strict=True)
-        return [(len(right) + len(wrong)) / 2 for right, wrong in pairs]
-    return [sum(label != IGNORED for label in labels) for labels in rows["labels"]]
 
 
 def mean_longest(lengths: Sequence[int], count: int) -> float:

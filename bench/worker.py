@@ -18,7 +18,7 @@ from transformers import set_seed
 import bench
 from bench import objective
 from bench.config import Run, to_dict
-from bench.data import tasks
+from bench.data import known, tasks
 from bench.data.example import Example, TaskData
 from bench.data.prepare import general_text, prepare
 from bench.evaluate.forgetting import general_loss
@@ -126,13 +126,12 @@ def _carry_out(run: Run, folder: Path, record: Record, send: Send, attempt: Atte
         raise Unsupported(reason)
     if ranks.rank() == 0:
         (folder / store.EXAMPLES).unlink(missing_ok=True)
-    data = tasks.load(run.task, run.data)
-    record.data = data.facts()
+    data, record.data, key = known.load(run.task, run.data)
     reason = too_long(run, info, data.kind) or tasks.unsuited(data, info.kind, objective.of(run.method).name)
     if reason is not None:
         raise Unsupported(reason)
 
-    job = Job(run, folder, record, send, device, info.kind, attempt, start)
+    job = Job(run, folder, record, send, device, info.kind, attempt, start, key)
     model, tokenizer = job.load(run.method, data.choices)
     data = prepare(data, tokenizer, run.task, run.data)
     if run.method is not None:
@@ -167,6 +166,7 @@ class Job:
     kind: str  # of the model
     attempt: Attempt
     start: Finished | None = None  # whose result is trained on
+    data_key: str = ""  # under which the tokenised rows are kept
 
     def __post_init__(self) -> None:
         self.precision = compute_precision(self.run.train.precision, self.device)
@@ -200,7 +200,7 @@ class Job:
     def train(self, method: Method, model: Any, tokenizer: Any, data: TaskData, info: ModelInfo) -> nn.Module:
         """Adapt the model and train it within the budget."""
         run = self.run
-        rows = loop.rows(run, data.train, tokenizer, self.kind, data.choices)
+        rows = loop.rows(run, data.train, tokenizer, self.kind, data.choices, self.data_key)
         micro = self.attempt.micro_batch_size or loop.configured_micro_batch(run)
         where = self.record.environment
         if run.launch.predict and ranks.rank() == 0 and where is not None:

@@ -5,7 +5,7 @@ completion, so a model learns to end its turns as its template has it. `bench.da
 token, which are therefore cut here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -17,7 +17,7 @@ DEFAULT = "plain"  # where the tokenizer has no template
 TEMPLATES = Path(__file__).parent / "chat_templates"
 
 
-def render(examples: Sequence[Example], tokenizer: Any, template: str = "auto") -> list[Example]:
+def render(examples: Sequence[Example], tokenizer: Any, template: str = "auto") -> Iterable[Example]:
     """The examples with conversations as text; a prompt that is text already stays as it is.
 
     References that are empty become the bare answer, which metrics compare with.
@@ -31,9 +31,9 @@ def render(examples: Sequence[Example], tokenizer: Any, template: str = "auto") 
         ValueError: the template refuses a conversation, or is itself wrong.
     """
     if all(isinstance(example.prompt, str) for example in examples):
-        return list(examples)
+        return examples
     writer = _Writer(tokenizer, template)
-    return [e if isinstance(e.prompt, str) else writer.example(e, e.prompt) for e in examples]
+    return (e if isinstance(e.prompt, str) else writer.example(e, e.prompt) for e in examples)
 
 
 def other_template(tokenizer: Any, template: str = "auto") -> str | None:

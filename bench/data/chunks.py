@@ -1,7 +1,7 @@
 """Long documents cut into pieces that a model takes, by the tokenizer's offsets, so that no character changes."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ _BATCH = 256  # documents tokenised at once: offsets take a hundred bytes a toke
 _ENDS = 2  # the begin and the end token, which `bench.data.tokens` adds
 
 
-def chunk(examples: Sequence[Example], tokenizer: Any, max_length: int, stride: int = 0) -> list[Example]:
+def chunk(examples: Sequence[Example], tokenizer: Any, max_length: int, stride: int = 0) -> Iterable[Example]:
     """Cut the completions of plain-text examples into pieces with room for the begin and the end token.
 
     Each piece is a substring of its document and never ends inside a character. Without a stride the pieces joined
@@ -33,16 +33,19 @@ def chunk(examples: Sequence[Example], tokenizer: Any, max_length: int, stride: 
         raise ValueError(
             f"model.tokenizer: documents are cut by a fast tokenizer's offsets, and {type(tokenizer).__name__} is slow"
         )
-    found: list[Example] = []
+    return _chunks(examples, tokenizer, size, stride)
+
+
+def _chunks(examples: Sequence[Example], tokenizer: Any, size: int, stride: int) -> Iterator[Example]:
     for begin in range(0, len(examples), _BATCH):
         batch = examples[begin : begin + _BATCH]
         for example, offsets in zip(batch, _offsets([e.completion for e in batch], tokenizer), strict=True):
             if len(offsets) <= size:
-                found.append(example)
+                yield example
                 continue
             pieces = _pieces(example.completion, offsets, tokenizer, size, stride)
-            found += [replace(example, id=f"{example.id}#{k}", completion=p) for k, p in enumerate(pieces, start=1)]
-    return found
+            for number, piece in enumerate(pieces, start=1):
+                yield replace(example, id=f"{example.id}#{number}", completion=piece)
 
 
 def _offsets(texts: list[str], tokenizer: Any) -> list[list[tuple[int, int]]]:

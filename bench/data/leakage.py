@@ -6,7 +6,7 @@ many training examples share, such as a task's fixed instruction, says nothing a
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from bench.data.example import Example
 
@@ -34,10 +34,14 @@ class Overlap:
 
     def add(self, example: Example) -> None:
         """Compare one training example."""
+        self.add_runs(example.id, self._runs(example))
+
+    def add_runs(self, name: str, runs: Iterable[int]) -> None:
+        """Compare one training example by its runs of words, which `runs_of` finds."""
         self._seen += 1
-        found = frozenset(self._wanted.intersection(self._runs(example)))
+        found = frozenset(self._wanted.intersection(runs))
         if found:
-            self._hits.append((example.id, found))
+            self._hits.append((name, found))
             self._shared.update(found)
 
     def names(self) -> list[str]:
@@ -50,16 +54,28 @@ class Overlap:
         return len(self.names())
 
     def _runs(self, example: Example) -> Iterator[int]:
-        text = whole_text(example)
-        return runs(text.replace(self._instruction, "") if self._instruction else text)
+        return runs_of(example, self._instruction)
 
 
 def leaked(train: Iterable[Example], held_out: Iterable[Example], instruction: str = "") -> int:
     """How many training examples overlap one of the held-out examples; see `Overlap`."""
-    overlap = Overlap(held_out, instruction)
+    return leaks(train, {"": held_out}, instruction)[""]
+
+
+def leaks(train: Iterable[Example], held_out: Mapping[str, Iterable[Example]], instruction: str = "") -> dict[str, int]:
+    """The same of several held-out splits, in one pass over the training examples."""
+    overlaps = {name: Overlap(examples, instruction) for name, examples in held_out.items()}
     for example in train:
-        overlap.add(example)
-    return overlap.count()
+        found = list(runs_of(example, instruction))
+        for overlap in overlaps.values():
+            overlap.add_runs(example.id, found)
+    return {name: overlap.count() for name, overlap in overlaps.items()}
+
+
+def runs_of(example: Example, instruction: str = "") -> Iterator[int]:
+    """Hashes of the runs of an example's text without the task's fixed wording."""
+    text = whole_text(example)
+    return runs(text.replace(instruction, "") if instruction else text)
 
 
 def whole_text(example: Example) -> str:

@@ -8,6 +8,7 @@ from bench.data import chat, sources, stdlib
 from bench.data.chunks import chunk
 from bench.data.example import TaskData
 from bench.data.rows import DataError
+from bench.data.spool import spool
 
 
 def prepare(data: TaskData, tokenizer: Any, task: Task, settings: Data) -> TaskData:
@@ -19,9 +20,9 @@ def prepare(data: TaskData, tokenizer: Any, task: Task, settings: Data) -> TaskD
     if data.kind == "text":
         # held-out text is cut without overlap, so that every token counts once
         return data.each_split(
-            lambda name, part: chunk(part, tokenizer, task.max_length, settings.stride if name == "train" else 0)
+            lambda name, part: spool(chunk(part, tokenizer, task.max_length, settings.stride if name == "train" else 0))
         )
-    written = data.each_split(lambda _, part: chat.render(part, tokenizer, settings.template))
+    written = data.each_split(lambda _, part: spool(chat.render(part, tokenizer, settings.template)))
     if data.choices and not isinstance(data.train[0].prompt, str):
         # the answers of conversations end as the template ends a turn, and so do the choices among them
         each = [replace(data.train[0], completion=choice, rejected=None) for choice in data.choices]

@@ -1,13 +1,14 @@
 """Few-shot prompts: solved examples in front of every prompt, the same ones for all."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from bench.data.example import Example, Message
+from bench.data.spool import spool
 
 
-def draw(train: Sequence[Example], count: int, seed: int) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+def draw(train: Sequence[Example], count: int, seed: int) -> tuple[tuple[Example, ...], Sequence[Example]]:
     """Take `count` examples out of `train`: those drawn, and the others in their order.
 
     Raises:
@@ -16,17 +17,17 @@ def draw(train: Sequence[Example], count: int, seed: int) -> tuple[tuple[Example
     if count >= len(train):
         raise ValueError(f"task.shots must be < {len(train)}, the training examples there are, got {count}")
     chosen = random.Random(seed).sample(range(len(train)), count)
-    others = set(range(len(train))) - set(chosen)
-    return tuple(train[i] for i in chosen), tuple(train[i] for i in sorted(others))
+    taken = set(chosen)
+    return tuple(train[i] for i in chosen), spool(e for i, e in enumerate(train) if i not in taken)
 
 
-def with_shots(examples: Sequence[Example], shots: Sequence[Example]) -> tuple[Example, ...]:
+def with_shots(examples: Iterable[Example], shots: Sequence[Example]) -> Sequence[Example]:
     """The examples with the shots in front of their prompts: as text, or as turns behind the system prompt."""
     if not shots:
-        return tuple(examples)
+        return spool(examples)
     text = "".join(f"{shot.prompt}{shot.completion}\n\n" for shot in shots)
     turns = tuple(turn for shot in shots for turn in _turns(shot))
-    return tuple(replace(e, prompt=_in_front(e.prompt, text, turns)) for e in examples)
+    return spool(replace(e, prompt=_in_front(e.prompt, text, turns)) for e in examples)
 
 
 def _turns(shot: Example) -> tuple[Message, ...]:

@@ -1,11 +1,13 @@
 """Splits by hash: the same question always lands in the same split, and stays there when rows are added."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 
 from bench.data.example import Example
+from bench.data.spool import FEW, spool
 
+NAMES = ("train", "validation", "test")
 _BUCKETS = 2**64
 
 
@@ -30,14 +32,26 @@ def split_of(text: str, validation_share: float, test_share: float, seed: int = 
 
 def split(
     examples: Sequence[Example], validation_share: float, test_share: float, seed: int = 0
-) -> dict[str, tuple[Example, ...]]:
+) -> dict[str, Sequence[Example]]:
     """The examples of each split, in their order."""
+    if not validation_share and not test_share:
+        return {"train": examples, "validation": (), "test": ()}
+    if len(examples) > FEW:  # in passes, since the keys of all would take as much memory as the examples
+        parts = {name: spool(_part(examples, name, validation_share, test_share, seed)) for name in NAMES}
+        if all(parts[name] or not share for name, share in (("validation", validation_share), ("test", test_share))):
+            return parts
     keys = [key(example) for example in examples]
     where = splits_of(keys, validation_share, test_share, seed)
-    found: dict[str, list[Example]] = {"train": [], "validation": [], "test": []}
+    found: dict[str, list[Example]] = {name: [] for name in NAMES}
     for example, text in zip(examples, keys, strict=True):
         found[where[text]].append(example)
-    return {name: tuple(part) for name, part in found.items()}
+    return {name: spool(part) for name, part in found.items()}
+
+
+def _part(
+    examples: Iterable[Example], name: str, validation_share: float, test_share: float, seed: int
+) -> Iterator[Example]:
+    return (e for e in examples if split_of(key(e), validation_share, test_share, seed) == name)
 
 
 def splits_of(keys: Iterable[str], validation_share: float, test_share: float, seed: int = 0) -> dict[str, str]:

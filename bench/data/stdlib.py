@@ -85,6 +85,22 @@ def _bucket(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % 100
 
 
+def _files() -> tuple[Path, list[Path]]:
+    """The library's root, and its source files."""
+    root = Path(sysconfig.get_path("stdlib"))
+    paths: list[Path] = []
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if name not in _SKIPPED_FOLDERS]
+        paths += [Path(folder, name) for name in files if name.endswith(".py")]
+    return root, sorted(paths)
+
+
+def signature() -> str:
+    """What changes when the library does: a hash of the sizes and times of its files."""
+    found = [(str(path), status.st_size, status.st_mtime_ns) for path in _files()[1] if (status := path.stat())]
+    return hashlib.sha256(repr(found).encode()).hexdigest()
+
+
 @cache
 def sources() -> tuple[Source, ...]:
     """Every source file of the standard library but its tests, sorted by path.
@@ -92,14 +108,9 @@ def sources() -> tuple[Source, ...]:
     Raises:
         ValueError: the interpreter has no library of source files (a zipped or stripped installation).
     """
-    root = Path(sysconfig.get_path("stdlib"))
-    paths: list[Path] = []
-    for folder, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if name not in _SKIPPED_FOLDERS]
-        paths += [Path(folder, name) for name in files if name.endswith(".py")]
+    root, paths = _files()
     found = [
-        Source(path.relative_to(root).as_posix(), path.read_text(encoding="utf-8", errors="replace"))
-        for path in sorted(paths)
+        Source(path.relative_to(root).as_posix(), path.read_text(encoding="utf-8", errors="replace")) for path in paths
     ]
     missing = set(MODULES) - {source.module for source in found}
     if missing:

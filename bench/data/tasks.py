@@ -8,9 +8,10 @@ from dataclasses import replace
 from bench.config import Data, Task
 from bench.data import formats, read, shots, splits
 from bench.data.example import Example, TaskData
-from bench.data.leakage import leaked
+from bench.data.leakage import leaks
 from bench.data.passages import passages
 from bench.data.rows import DataError
+from bench.data.spool import spool
 from bench.method import did_you_mean
 from bench.objective import OBJECTIVES
 
@@ -43,7 +44,7 @@ def load(task: Task, settings: Data | None = None) -> TaskData:
         raise ValueError(f"task={task.name}: the {empty[0]} split is empty{_advice(empty[0], settings)}")
     sizes = {"train": task.train_examples, "validation": task.validation_examples, "test": task.test_examples}
     data = data.each_split(lambda name, part: _cut(part, sizes[name], task))
-    overlaps = {name: leaked(data.train, getattr(data, name), data.instruction) for name in ("validation", "test")}
+    overlaps = leaks(data.train, {"validation": data.validation, "test": data.test}, data.instruction)
     return _with_shots(replace(data, leaked=overlaps), task)
 
 
@@ -79,8 +80,8 @@ def _read(task: Task, settings: Data) -> TaskData:
 
 
 def _taken_from_train(
-    train: tuple[Example, ...], kind: str, found: dict[str, read.Read | None], settings: Data
-) -> dict[str, tuple[Example, ...]]:
+    train: Sequence[Example], kind: str, found: dict[str, read.Read | None], settings: Data
+) -> dict[str, Sequence[Example]]:
     """Training examples set apart, by hash, for the splits that have no rows of their own."""
     validation = settings.validation_share if found["validation"] is None else 0.0
     test = settings.test_share if found["test"] is None else 0.0
@@ -111,7 +112,7 @@ def _label(part: read.Read, choices: Sequence[str], seed: int, on_error: str, na
         return replace(example, rejected=random.Random(f"{seed}:{example.id}").choice(others))
 
     kept, skipped = read.usable(map(labelled, part.examples), on_error, name)
-    part.examples = tuple(kept)
+    part.examples = kept
     part.skipped = {why: part.skipped.get(why, 0) + skipped.get(why, 0) for why in part.skipped | skipped}
 
 
@@ -122,14 +123,14 @@ def _with_shots(data: TaskData, task: Task) -> TaskData:
     return replace(data, train=train).each_split(lambda _, part: shots.with_shots(part, chosen))
 
 
-def _cut(examples: tuple[Example, ...], size: int, task: Task) -> tuple[Example, ...]:
+def _cut(examples: Sequence[Example], size: int, task: Task) -> Sequence[Example]:
     """`size` examples, or all; those of one's own files are drawn, as files are often sorted by something."""
     if not 0 < size < len(examples):
         return examples
     if task.source in GENERATED:
         return examples[:size]
     order = random.Random(task.seed).sample(range(len(examples)), len(examples))
-    return tuple(examples[i] for i in sorted(order[:size]))
+    return spool(examples[i] for i in sorted(order[:size]))
 
 
 def unsuited(data: TaskData, kind: str, objective: str) -> str | None:

@@ -6,6 +6,7 @@ imported, and peft and transformers' Trainer import it; where there is such a de
 """
 
 import contextlib
+import gc
 import io
 import logging
 import os
@@ -28,5 +29,9 @@ with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.St
         import transformers.trainer
         import trl.trainer.dpo_trainer  # noqa: F401
 
+        import bench.worker  # noqa: F401
+
 datasets.disable_progress_bars()
 transformers.utils.logging.disable_progress_bar()
+gc.collect()
+gc.freeze()  # or every collection in every child would look through what was imported, and copy its pages

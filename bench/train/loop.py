@@ -2,7 +2,8 @@
 
 import random
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,9 @@ from torch import nn
 from transformers import PrinterCallback
 
 from bench.config import Run
+from bench.data import known
 from bench.data.example import Example
-from bench.data.tokens import Tokens, class_row, mismatched_row, preference_row, tokenise, training_row
+from bench.data.tokens import PAIR, Tokens, class_row, mismatched_row, preference_row, sizes, tokenise, training_row
 from bench.measure.clock import quantiles
 from bench.objective import of
 from bench.records.schema import Training
@@ -35,27 +37,59 @@ __all__ = [
     "train",
     "with_reference",
 ]
+TOKENISED = 1000  # examples at once
 
 
 def rows(
-    run: Run, examples: Sequence[Example], tokenizer: Any, kind: str = "causal", choices: Sequence[str] = ()
+    run: Run,
+    examples: Sequence[Example],
+    tokenizer: Any,
+    kind: str = "causal",
+    choices: Sequence[str] = (),
+    key: str = "",
 ) -> "Dataset":
-    """The training rows of the run's objective, for a model of this kind; a classifier's classes are the choices."""
-    tokens = tokenise(examples, tokenizer, run.task.max_length, kind)
-    objective = of(run.method)
-    if kind == "classifier":
-        label = {choice: i for i, choice in enumerate(choices)}
-        made = [class_row(t, label[e.completion]) for t, e in zip(tokens, examples, strict=True)]
-    elif objective.mismatched:
-        others = _others(len(tokens), run.seed)
-        made = [mismatched_row(t, tokens[i], run.task.max_length) for t, i in zip(tokens, others, strict=True)]
-    elif objective.preferences:
-        made = [preference_row(t) for t in tokens]
-    else:
-        made = [training_row(t, kind) for t in tokens]
-    from datasets import Dataset  # not at the top: a trace does without
+    """The training rows of the run's objective, for a model of this kind.
 
-    return Dataset.from_list(made)
+    Args:
+        run: its objective decides the columns.
+        examples: of the training split, with text prompts.
+        tokenizer: of the base model.
+        kind: of the model.
+        choices: a classifier's classes.
+        key: of the task (`bench.data.known`), under which the rows are kept; "": they are not.
+    """
+    objective, read_by = of(run.method), known.tokenizer_key(tokenizer)
+    seed = run.seed if objective.mismatched else None
+    depends = (read_by, kind, list(choices), objective.mismatched, objective.preferences, seed)
+    return known.dataset(key if read_by else "", depends, lambda: _rows(run, examples, tokenizer, kind, choices))
+
+
+def _rows(
+    run: Run, examples: Sequence[Example], tokenizer: Any, kind: str, choices: Sequence[str]
+) -> Iterator[dict[str, list[int]]]:
+    objective, length = of(run.method), run.task.max_length
+    if objective.mismatched and kind != "classifier":
+        tokens = tokenise(examples, tokenizer, length)
+        others = _others(len(tokens), run.seed)
+        yield from (mismatched_row(t, tokens[i], length) for t, i in zip(tokens, others, strict=True))
+        return
+    label = {choice: i for i, choice in enumerate(choices)}
+    for example, found in _tokenised(examples, tokenizer, length, kind):
+        if kind == "classifier":
+            yield class_row(found, label[example.completion])
+        elif objective.preferences:
+            yield preference_row(found)
+        else:
+            yield training_row(found, kind)
+
+
+def _tokenised(
+    examples: Sequence[Example], tokenizer: Any, max_length: int, kind: str
+) -> Iterator[tuple[Example, Tokens]]:
+    """Each example with its tokens, some examples at a time."""
+    rest = iter(examples)
+    while part := list(islice(rest, TOKENISED)):
+        yield from zip(part, tokenise(part, tokenizer, max_length, kind), strict=True)
 
 
 def _others(count: int, seed: int) -> list[int]:
@@ -89,9 +123,9 @@ def supervised(dataset: Any) -> Any:
 def lengths(dataset: "Dataset") -> list[int]:
     """Non-padding tokens that a step sees of each row; a pair counts its prompt twice, as it is read twice."""
     if "prompt_ids" not in dataset.column_names:
-        return [len(ids) for ids in dataset["input_ids"]]
-    parts = zip(dataset["prompt_ids"], dataset["chosen_ids"], dataset["rejected_ids"], strict=True)
-    return [2 * len(prompt) + len(right) + len(wrong) for prompt, right, wrong in parts]
+        return sizes(dataset, "input_ids").tolist()
+    prompt, right, wrong = (sizes(dataset, name) for name in PAIR)
+    return (2 * prompt + right + wrong).tolist()
 
 
 def precomputes_reference(run: Run, dataset: "Dataset") -> bool:

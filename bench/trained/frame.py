@@ -71,6 +71,6 @@ def tokens(prompt: str | tuple[Message, ...], tokenizer: Any, run: Run, kind: st
         ValueError: the chat template refuses the conversation.
     """
     example = Example("chat", prompt, "-")  # some answer, for which room is left
-    [written] = chat.render([example], tokenizer, run.data.template)
+    (written,) = chat.render([example], tokenizer, run.data.template)
     [found] = tokenise([written], tokenizer, run.task.max_length, kind)
     return found.prompt

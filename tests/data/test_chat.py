@@ -158,7 +158,7 @@ def test_an_answer_that_the_template_leaves_out_is_learnt_bare(tokenizer: Make):
 def test_text_stays_as_it_is(tokenizer: Make):
     raw = Example("1", f"{END}Q: مرحبا\nA:", f" yes{END} ", " no")
     assert render([raw], tokenizer("{{ broken")) == [raw]
-    assert render([raw, TALK], tokenizer(CHATML)) == [raw, one(TALK, tokenizer(CHATML))]
+    assert list(render([raw, TALK], tokenizer(CHATML))) == [raw, one(TALK, tokenizer(CHATML))]
 
 
 def test_the_default_of_several_templates_is_taken(tokenizer: Make):

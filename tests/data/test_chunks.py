@@ -44,7 +44,7 @@ def tokenizer(request: pytest.FixtureRequest):
 
 
 def cut(text: str, tokenizer, max_length: int, stride: int = 0) -> list[Example]:
-    return chunk([Example("doc", "", text)], tokenizer, max_length, stride)
+    return list(chunk([Example("doc", "", text)], tokenizer, max_length, stride))
 
 
 def tokens(text: str, tokenizer) -> int:
@@ -87,13 +87,13 @@ def test_a_piece_begins_with_the_end_of_the_one_before(word: str, stride: int, t
 def test_a_document_that_fits_stays_as_it_is(byte_level):
     short = Example("a", "", "word")
     fits = "word " * (18 // tokens("word ", byte_level))
-    assert chunk([short, Example("b", "", fits)], byte_level, 20) == [short, Example("b", "", fits)]
+    assert list(chunk([short, Example("b", "", fits)], byte_level, 20)) == [short, Example("b", "", fits)]
     assert [piece.id for piece in chunk([short, Example("b", "", fits * 2)], byte_level, 20)][:2] == ["a", "b#1"]
 
 
 def test_documents_keep_their_order_over_many_batches(byte_level):
     documents = [Example(str(number), "", "word " * (number % 3 * 20 + 1)) for number in range(600)]
-    pieces = chunk(documents, byte_level, 30)
+    pieces = list(chunk(documents, byte_level, 30))
     assert list(dict.fromkeys(piece.id.split("#")[0] for piece in pieces)) == [e.id for e in documents]
     assert "".join(piece.completion for piece in pieces) == "".join(e.completion for e in documents)
 

@@ -1,0 +1,150 @@
+"""Nothing gets slower, or larger, with the size of the data set or with the number of records.
+
+Data sets of one's own, in JSON lines, train the embedded model for a few steps, each in a process of its own. The first
+run of a data set reads, tokenises and keeps it, which takes a time for every row; those after it map what was kept.
+"""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.conftest import Hold
+from tests.benchmarks.ratio import Ratio, compared
+from tests.benchmarks.synthetic import make_store
+
+ROOT = Path(__file__).parents[2]
+FEW, MANY, MOST = 1_000, 100_000, 1_000_000
+HELD_OUT, STEPS = 100, 3
+RECORDS = (10, 1_000, 10_000)
+WORDS = ("reads", "a", "row", "of", "text", "and", "says", "which", "word", "belongs", "to", "the", "list", "seen")
+
+# What is timed runs in a process of its own, whose memory is the parent's of the run. A run that waits for its base
+# would be timed with it, so the base comes first.
+SCRIPT = """
+import io, json, resource, sys, time
+from bench.app.plan import plan
+from bench.launch import launch
+from bench.launch.view import View
+
+class Watch(View):
+    started = first = 0.0
+
+    def event(self, event):
+        if event["event"] == "started":
+            self.started, self.first = time.perf_counter(), 0.0
+        elif event["event"] == "step" and not self.first:
+            self.first = time.perf_counter()
+
+if __name__ == "__main__":
+    view = Watch(io.StringIO())
+    began = time.perf_counter()
+    [run] = plan("run", sys.argv[1:])
+    planned = time.perf_counter() - began
+    *_, record = launch([run], view)
+    assert record.status == "ok", record.reason
+    print(json.dumps({
+        "plan_s": planned,
+        "first_step_s": view.first - view.started,
+        "parent_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "child_bytes": max(phase.peak_resident_bytes for phase in record.phases),
+        "train_bytes": record.phase("train").peak_allocated_bytes,
+    }))
+"""
+
+
+@dataclass
+class Measured:
+    """One run: seconds to plan it and from its start to its first step, and the most memory of both processes."""
+
+    plan_s: float
+    first_step_s: float
+    parent_bytes: int
+    child_bytes: int
+    train_bytes: int
+
+
+class Trainings:
+    """Runs on data sets of several sizes, with a cache of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "script.py").write_text(SCRIPT)
+        self.held_out = self._file("held-out", HELD_OUT)
+
+    def first(self, rows: int) -> Measured:
+        """The first run on a new data set of so many rows."""
+        self._file(str(rows), rows)
+        self.run(rows, seed=1)  # its base is evaluated before it, and reads the data
+        return self.run(rows, seed=2)
+
+    def run(self, rows: int, seed: int) -> Measured:
+        """A run on a data set that is there."""
+        data = [f"data.train={self.folder / f'{rows}.jsonl'}", f"data.validation={self.held_out}"]
+        data += [f"data.test={self.held_out}", "task=file", "task.name=words", "task.max_length=64"]
+        settings = [f"results={self.folder / 'results'}", f"seed={seed}", f"budget.steps={STEPS}"]
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "TUNEBENCH_CACHE": str(self.folder / "cache")}
+        command = [sys.executable, "script.py", "method=lora", *data, *settings]
+        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return Measured(**json.loads(done.stdout.splitlines()[-1]))
+
+    def _file(self, name: str, rows: int) -> Path:
+        path, draw = self.folder / f"{name}.jsonl", random.Random(name)
+        with path.open("w") as file:
+            for number in range(rows):
+                prompt = f"{name} {number}: {' '.join(draw.choices(WORDS, k=draw.randint(3, 12)))}"
+                file.write(json.dumps({"prompt": prompt, "completion": f" {draw.choice(WORDS)}"}) + "\n")
+        return path
+
+
+@pytest.fixture(scope="module")
+def trainings(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
+    return Trainings(tmp_path_factory.mktemp("scale"))
+
+
+def _compare(trainings: Trainings, rows: int, rounds: int) -> dict[str, Ratio]:
+    """Runs on `rows` rows beside such on few, by what is measured."""
+    for size in (FEW, rows):
+        print(f"\n{size:9,} rows, read:   {trainings.first(size)}")
+    pairs = [(trainings.run(rows, seed), trainings.run(FEW, seed)) for seed in range(3, 3 + rounds)]
+    for size, each in zip((rows, FEW), pairs[0], strict=True):
+        print(f"{size:9,} rows, mapped: {each}")
+    return {name: Ratio.of([(getattr(a, name), getattr(b, name)) for a, b in pairs]) for name in vars(pairs[0][0])}
+
+
+@pytest.mark.benchmark
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("rows", [MANY, MOST])
+def test_a_run_takes_no_more_for_a_large_data_set(trainings: Trainings, hold: Hold, rows: int) -> None:
+    ratios = _compare(trainings, rows, rounds=3)
+    for name, most in (("first_step_s", 1.25), ("child_bytes", 1.1), ("parent_bytes", 1.1), ("train_bytes", 1.05)):
+        hold(f"{name} of {rows:,} rows / of {FEW:,}", ratios[name], at_most=most)
+
+
+@pytest.mark.benchmark
+def test_a_record_takes_no_longer_in_a_large_table(tmp_path: Path, hold: Hold) -> None:
+    """Of a table that was not asked for before, of records that were read before."""
+    for count in RECORDS:
+        make_store(tmp_path / str(count), count)
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TUNEBENCH_CACHE": str(tmp_path / "cache")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    questions = iter(range(1_000))
+
+    def table(count: int) -> float:
+        where = f"seed!={next(questions) + 100}"
+        command = [sys.executable, "-m", "bench", "table", str(tmp_path / str(count)), "--format", "csv"]
+        began = time.perf_counter()
+        subprocess.run([*command, "--where", where], cwd=ROOT, env=environment, capture_output=True, check=True)
+        return (time.perf_counter() - began) / count
+
+    few, some, many = RECORDS
+    hold(f"table per record of {some:,} / of {few}", compared(lambda: table(some), lambda: table(few)), at_most=1.0)
+    ratio = compared(lambda: table(many), lambda: table(some))
+    hold(f"table per record of {many:,} / of {some:,}", ratio, at_most=1.0)
