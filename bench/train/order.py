@@ -2,8 +2,8 @@
 
 Padding is computed like everything else and thrown away. Up to half of a batch that was drawn at random is padding
 where lengths differ as those of answers do; rows that were sorted before they were cut into batches have next to none.
-What a batch is still depends on the draw, as only rows that were drawn for fifty batches together are sorted, and the
-batches themselves come in a drawn order.
+What a batch is still depends on the draw, as only rows that were drawn for fifty batches together are sorted, fewer
+where there are not twice as many, and the batches themselves come in a drawn order.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,6 +13,9 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 TOGETHER = 50  # batches, whose rows are sorted
+PARTS = (
+    4  # of all rows at least that are sorted by themselves, or batches of few rows would be the same ones every time
+)
 READ = 1000  # places that are handed out from one list
 
 
@@ -46,7 +49,8 @@ class Grouped(Sampler[int]):
         drawn, size = torch.Generator().manual_seed(self._seed + self.epoch), self._batch_size
         rows = torch.randperm(len(self), generator=drawn)
         count = len(self) // size
-        parts = rows[: count * size].split(size * TOGETHER)
+        together = max(1, min(TOGETHER, count // PARTS))
+        parts = rows[: count * size].split(size * together)
         ordered = [part[self._lengths[part].argsort(descending=True, stable=True)] for part in parts]
         batches = torch.cat(ordered).view(count, size)
         batches = batches[torch.randperm(count, generator=drawn)]

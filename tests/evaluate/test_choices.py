@@ -20,6 +20,7 @@ Adapted = Callable[..., tuple[Any, Any]]
 METHODS = [None, Lora(), Qlora(), Prefix(virtual_tokens=5), Prompt(virtual_tokens=5), PTuning(virtual_tokens=5)]
 PROMPTS = [[0, 9, 30, 31, 32, 60], [0, 200, 201, 202, 203, 9], [7, 0, 7, 0, 7, 0]]
 
+
 def apart(model: Any, prompts: list[list[int]], some: list[list[int]]) -> torch.Tensor:
     """Every choice with its prompt as a row of its own."""
     return torch.stack(choices._apart(model, prompts, [some] * len(prompts)))

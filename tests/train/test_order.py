@@ -34,6 +34,11 @@ def test_the_seed_and_the_epoch_decide_and_nothing_else():
     assert list(later) != list(other)
 
 
+def test_batches_of_few_rows_are_drawn_too():
+    drawn = {frozenset(map(frozenset, batches(Grouped(LENGTHS[:24], 8, seed)))) for seed in range(8)}
+    assert len(drawn) > 6
+
+
 def test_little_is_padding_and_the_lengths_come_in_no_order():
     longest = [max(LENGTHS[i] for i in batch) for batch in batches(Grouped(LENGTHS, 8, 0))[:-1]]
     padded = sum(longest) * 8 / sum(sum(LENGTHS[i] for i in batch) for batch in batches(Grouped(LENGTHS, 8, 0))[:-1])
