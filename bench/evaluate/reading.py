@@ -158,7 +158,7 @@ def reader(model: nn.Module, prompts: Sequence[list[int]]) -> Reader | None:
     kinds = {type(layer) for layer in DynamicCache(config=inner.config).layers}
     if not kinds <= {DynamicLayer, DynamicSlidingWindowLayer}:
         return None
-    shared = min(len(os.path.commonprefix(list(prompts))), min(map(len, prompts)) - 1)  # of any sequences, not of paths
+    shared = min(len(os.path.commonprefix(list(prompts))), min(map(len, prompts)) - 1)  # noqa: RUF071  of any sequences
     start = Reader(model).read([prompts[0][: max(1, shared)]])
     if not keeps_all(start.cache):
         return None

@@ -13,9 +13,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 TOGETHER = 50  # batches, whose rows are sorted
-PARTS = (
-    4  # of all rows at least that are sorted by themselves, or batches of few rows would be the same ones every time
-)
+PARTS = 2  # at least, each sorted by itself; else batches of few rows would be the same ones every time
 READ = 1000  # places that are handed out from one list
 
 
