@@ -65,7 +65,7 @@ PARENT = {
     "bench.status",
     "bench.sweep",
 }
-CHILD = {"bench.worker", "bench.contract", "bench.forecast", "bench.limits", "bench.trace"}
+CHILD = {"bench.worker", "bench.job", "bench.contract", "bench.forecast", "bench.limits", "bench.trace"}
 CHILD_SIDE = {"bench.launch.preload", "bench.launch.child"}  # run in the fork server and its children alone
 ONLY_HYDRA = "bench.app"
 HYDRA = {"hydra", "omegaconf"}
@@ -181,7 +181,7 @@ def test_the_launcher_knows_settings_records_and_the_machine_s_name_alone():
 
 
 def test_the_child_does_not_know_the_parent():
-    for module in {"bench.worker"} | CHILD_SIDE:
+    for module in {"bench.worker", "bench.job"} | CHILD_SIDE:
         for name in imports(module):
             assert _part(name) not in PARENT - {"bench.launch"} | {"bench.report"}, f"{module} imports {name}"
 

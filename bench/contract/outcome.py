@@ -62,9 +62,7 @@ def clause(hook: str) -> Callable[[Check], Clause]:
             except Unsupported as reason:
                 return Outcome(name, unsupported=str(reason))
             except Exception as error:  # a clause is the outermost frame of a method's code, whatever that raises
-                return Outcome(
-                    name, broken=f"expected no error, saw {_first_line(error)}; look at {_raised(error, case)}"
-                )
+                return Outcome(name, broken=f"expected no error, saw {_first_line(error)}{_raised(error, case, hook)}")
             return Outcome(name, broken and f"{broken}; look at {look_at(case.method, hook)}")
 
         return run
@@ -80,12 +78,14 @@ def look_at(method: Method, hook: str) -> str:
     return place(type(method))
 
 
-def _raised(error: BaseException, case: "Case") -> str:
-    """The innermost line of the method's own file that the error came through, else the innermost of all."""
+def _raised(error: BaseException, case: "Case", hook: str) -> str:
+    """The innermost line of the method's own file that the error came through; else who raised it, and the hook."""
     frames: list[tuple[FrameType, int]] = list(traceback.walk_tb(error.__traceback__))
     own: Any = inspect.getsourcefile(type(case.method))
-    frame, line = next(((f, n) for f, n in reversed(frames) if f.f_code.co_filename == own), frames[-1])
-    return f"{frame.f_code.co_filename}:{line} ({frame.f_code.co_qualname})"
+    mine = [(f, n) for f, n in frames if f.f_code.co_filename == own]
+    frame, line = (mine or frames)[-1]
+    where = f"{frame.f_code.co_filename}:{line} ({frame.f_code.co_qualname})"
+    return f"; look at {where}" if mine else f" from {where}; look at {look_at(case.method, hook)}"
 
 
 def _first_line(error: BaseException) -> str:

@@ -290,6 +290,15 @@ def test_a_line_of_the_method_s_own_is_named_where_it_raises(case_of):
     assert outcome.broken == f"expected no error, saw KeyError: 'nobody'; look at {__file__}:{line} (Raises.adapt)"
 
 
+def test_what_a_library_raises_is_named_beside_the_method(case_of):
+    outcome = contract.seeds(case_of(Nothing))
+    raised, _, look = outcome.broken.partition("; look at ")
+    assert re.fullmatch(
+        r"expected no error, saw RuntimeError: element 0 of tensors does not require grad.* from \S+:\d+ \(.*\)", raised
+    )
+    assert look == bench.method.place(Nothing.adapt)
+
+
 def test_a_good_one_keeps_the_same_clauses(case_of):
     case = case_of(Good)
     found = [clause(case) for clause in contract.CLAUSES]
