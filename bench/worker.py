@@ -21,12 +21,13 @@ from bench.config import Run, to_dict
 from bench.data import known, tasks
 from bench.data.example import Example, TaskData
 from bench.data.prepare import general_text, prepare
+from bench.evaluate.batches import Room
 from bench.evaluate.forgetting import general_loss
 from bench.evaluate.scores import decoding, evaluate
 from bench.forecast import be_ready, forecast
 from bench.limits import stored_otherwise, too_few_for_general_text, too_long, undeclared, unsharded
 from bench.measure.environment import environment
-from bench.measure.memory import MemoryMeter, limit_memory
+from bench.measure.memory import MemoryMeter, is_out_of_memory, limit_memory
 from bench.method import Context, Method, ModelInfo, PluginError, place
 from bench.models import checkpoint, load
 from bench.models.kinds import pretrained, train_heads
@@ -39,9 +40,6 @@ from bench.train.meter import Diverged, Send
 from bench.train.precision import compute_precision
 from bench.trained import start as stage
 from bench.trained.find import Finished
-
-# how torch and Python say it on a CPU; a thread cannot start where there is no room for its stack
-NO_MEMORY = ("can't allocate memory", "not enough memory", "can't start new thread")
 
 
 class Unsupported(Exception):
@@ -86,7 +84,7 @@ def work(run: Run, folder: Path, send: Send) -> Record:
     except Diverged as error:
         record.status, record.reason = Status.DIVERGED, str(error)
     except Exception as error:  # the outermost frame: whatever else went wrong is the run's result
-        record.status = Status.OOM if _is_out_of_memory(error) else Status.FAILED
+        record.status = Status.OOM if is_out_of_memory(error) else Status.FAILED
         record.reason, record.traceback = f"{type(error).__name__}: {error}", traceback.format_exc()
     record.finished_at = _now()
     tracking.finish(run.tracker)
@@ -171,6 +169,7 @@ class Job:
         self.precision = compute_precision(self.run.train.precision, self.device)
         self.meter = MemoryMeter(self.device, self.run.measure.memory_interval)
         self.record.phases = self.meter.phases
+        self.room = Room(self.run.measure.eval_batch_size, recovers=not ranks.sharded())
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -240,7 +239,7 @@ class Job:
         with self.phase("evaluate"):
             found = Evaluation(self._score("validation", data.validation, model, tokenizer, data))
             self.record.evaluation = found
-            found.decoding = decoding(self.run.task, data.kind)
+            found.decoding, found.halved = decoding(self.run.task, data.kind), self.room.history
             if settings.test:
                 found.test = self._score("test", data.test, model, tokenizer, data)
             if settings.forgetting:
@@ -255,9 +254,7 @@ class Job:
         def report(done: int, of: int) -> None:
             self.send({"event": "evaluate", "split": split, "done": done, "of": of})
 
-        scores, outcomes = evaluate(
-            model, tokenizer, data, examples, self.run.task, self.run.measure, report, self.kind
-        )
+        scores, outcomes = evaluate(model, tokenizer, data, examples, self.run.task, self.room, report, self.kind)
         if split == "test" and ranks.rank() == 0:
             for outcome in outcomes:
                 store.append_line(self.folder / store.EXAMPLES, outcome.line())
@@ -265,7 +262,7 @@ class Job:
 
     def _general_loss(self, model: nn.Module, tokenizer: Any) -> float | None:
         text, settings = general_text(self.run.data), self.run.measure
-        return general_loss(model, tokenizer, text, settings.general_tokens, settings.eval_batch_size, self.kind)
+        return general_loss(model, tokenizer, text, settings.general_tokens, self.room, self.kind)
 
     def _base_general_loss(self) -> float | None:
         """The untouched model's loss on general text, from its record beside this one."""
@@ -289,13 +286,6 @@ class Job:
             else:
                 with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
                     self.record.checkpoint_bytes = checkpoint.save(model, Path(scratch))
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    words = str(error)
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and any(each in words for each in NO_MEMORY)
-    )
 
 
 def _now() -> str:

@@ -3,9 +3,10 @@
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bench.data.tokens import PadRight, Tokens, training_row
+from bench.evaluate.batches import Room, in_batches
 from bench.models.logits import inner_model, label_log_probs
 
 WINDOW = 256  # tokens read at once
@@ -13,17 +14,26 @@ WINDOW = 256  # tokens read at once
 
 @torch.no_grad()
 def general_loss(
-    model: nn.Module, tokenizer: Any, text: str, tokens: int, batch_size: int, kind: str = "causal"
+    model: nn.Module, tokenizer: Any, text: str, tokens: int, room: Room, kind: str = "causal"
 ) -> float | None:
     """Mean loss in nats per token over about `tokens` tokens of `text`, taken evenly from all of it.
 
     A causal model reads whole windows; a seq2seq model writes the second half of a window after reading the first.
+
+    Args:
+        model: a base model, with or without an adapter; it is left in evaluation mode.
+        tokenizer: of the base model.
+        text: any.
+        tokens: how many of them to read.
+        room: for how many windows at once.
+        kind: of the model.
 
     Returns:
         None for a classifier, which writes no text.
 
     Raises:
         ValueError: the text is shorter than one window.
+        MemoryError: a single window does not fit.
     """
     if kind == "classifier":
         return None
@@ -35,11 +45,15 @@ def general_loss(
     stride = max(1, len(windows) * WINDOW // tokens)
     chosen = windows[::stride][: max(1, tokens // WINDOW)]
     collate, device = PadRight(tokenizer.pad_token_id), inner_model(model).device
-    losses = []
-    for start in range(0, len(chosen), batch_size):
-        batch = collate([_row(ids, kind) for ids in chosen[start : start + batch_size]])
-        losses.append(-label_log_probs(model, {key: value.to(device) for key, value in batch.items()}))
-    return float(torch.cat(losses).mean())
+    losses: dict[int, Tensor] = {}
+
+    def score(some: list[int]) -> None:
+        batch = collate([_row(chosen[i], kind) for i in some])
+        found = -label_log_probs(model, {key: value.to(device) for key, value in batch.items()})
+        losses.update(zip(some, found.split(len(found) // len(some)), strict=True))
+
+    in_batches([WINDOW] * len(chosen), room, score)
+    return float(torch.cat([losses[i] for i in range(len(chosen))]).mean())
 
 
 def _row(ids: list[int], kind: str) -> dict[str, list[int]]:

@@ -7,22 +7,24 @@ padding; outcomes come back in the split's order.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from bench.config import Measure, Task
+from bench.config import Task
 from bench.data.example import Example, TaskData
 from bench.data.tokens import PadRight, Tokens, class_row, tokenise, training_row
 from bench.evaluate import metrics
-from bench.evaluate.batches import batches
-from bench.evaluate.choices import choice_log_probs
+from bench.evaluate.batches import Room, in_batches
+from bench.evaluate.choices import answer_log_probs
 from bench.evaluate.generate import generate
 from bench.evaluate.outcome import Outcome
+from bench.evaluate.reading import Reader, reader
 from bench.models.logits import class_log_probs, completion_log_probs, inner_model
 from bench.records.schema import Scores
 
+T = TypeVar("T")
 Report = Callable[[int, int], None]  # examples done, examples in all
 CHOSEN = ("classification", "multiple_choice")  # kinds of task whose answers are given
 READ = ("preference", "text")  # kinds without an answer
@@ -45,7 +47,7 @@ def evaluate(
     data: TaskData,
     examples: Sequence[Example],
     task: Task,
-    measure: Measure,
+    room: Room,
     report: Report = lambda done, of: None,
     kind: str = "causal",
 ) -> tuple[Scores, list[Outcome]]:
@@ -60,13 +62,17 @@ def evaluate(
         data: the whole task; its kind says how answers are made.
         examples: with text prompts.
         task: how answers are generated and judged.
-        measure: how many rows at once.
+        room: for how many rows at once; a prompt with 16 choices is 16 rows.
         report: is told of progress.
         kind: of the model: "causal", "classifier" or "seq2seq".
+
+    Raises:
+        MemoryError: a single row does not fit.
     """
     model.eval()
     tokens = tokenise(examples, tokenizer, task.max_length, kind)
-    evaluation = Evaluation(model, tokenizer, data, examples, tokens, measure.eval_batch_size, report, kind)
+    reads = reader(model, [t.prompt for t in tokens]) if kind == "causal" else None
+    evaluation = Evaluation(model, tokenizer, data, examples, tokens, room, report, kind, reads)
     if kind == "classifier":
         found = evaluation.classes()
     elif data.kind == "classification":
@@ -74,9 +80,9 @@ def evaluate(
     elif data.kind == "multiple_choice":
         found = evaluation.options()
     else:
-        found = evaluation.completions()
+        found = evaluation.pairs() if all(t.rejected is not None for t in tokens) else evaluation.completions()
         if data.kind not in READ:
-            answers = generate(model, tokenizer, [t.prompt for t in tokens], task, measure.eval_batch_size, kind)
+            answers = generate(model, tokenizer, [t.prompt for t in tokens], task, room, kind, reads)
             for outcome, answer in zip(found, answers, strict=True):
                 outcome.prediction = answer
     loss = sum(o.loss for o in found) / sum(o.tokens for o in found)
@@ -86,16 +92,17 @@ def evaluate(
 
 @dataclass
 class Evaluation:
-    """One split on its way through the model, in one of four ways."""
+    """One split on its way through the model, in one of five ways."""
 
     model: nn.Module
     tokenizer: Any
     data: TaskData
     examples: Sequence[Example]
     tokens: Sequence[Tokens]
-    batch_size: int
+    room: Room
     report: Report
     kind: str
+    reads: Reader | None
 
     def __post_init__(self) -> None:
         self.collate = PadRight(self.tokenizer.pad_token_id)
@@ -105,63 +112,75 @@ class Evaluation:
         """The most probable of the task's choices, after a prompt that leaves room for the longest of them."""
         texts = self.data.choices
         ids = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-        end = self.tokenizer.eos_token_id
-        choices = [[*row, end] for row in ids]
-        found: dict[int, Outcome] = {}
+        choices = [[*row, self.tokenizer.eos_token_id] for row in ids]
         room = max(1, max_length - max(map(len, choices))) if self.kind == "causal" else max_length
         prompts = [t.prompt[-room:] for t in self.tokens]
-        size = max(1, self.batch_size // len(choices))
-        for batch in batches([len(prompt) for prompt in prompts], size, one_length=self.kind == "causal"):
-            scores = choice_log_probs(self.model, [prompts[i] for i in batch], choices).tolist()
-            for i, row in zip(batch, scores, strict=True):
-                right = len(choices[texts.index(self.examples[i].completion)])
-                found[i] = self._chosen(i, row, texts, right)
-            self.report(len(found), len(self.examples))
-        return self._in_order(found)
+        if prompts != [t.prompt for t in self.tokens] and self.reads is not None:
+            self.reads = reader(self.model, prompts)  # some begin later now
+        scores = self._answers(prompts, [choices] * len(prompts))
+        right = [len(choices[texts.index(example.completion)]) for example in self.examples]
+        return [self._chosen(i, row, texts, right[i]) for i, row in enumerate(scores)]
 
     def options(self) -> list[Outcome]:
-        """The most probable of the row's own options; a row's options are scored in one batch or more."""
-        rows = [(i, k) for i, tokens in enumerate(self.tokens) for k in range(len(tokens.options))]
-        rows.sort(key=lambda at: len(self.tokens[at[0]].prompt) + len(self.tokens[at[0]].options[at[1]]), reverse=True)
-        scores: list[list[float]] = [[0.0] * len(tokens.options) for tokens in self.tokens]
-        for start in range(0, len(rows), self.batch_size):
-            part = rows[start : start + self.batch_size]
-            made = [Tokens(self.tokens[i].prompt, self.tokens[i].options[k]) for i, k in part]
-            for (i, k), value in zip(part, self._log_probs(made), strict=True):
-                scores[i][k] = value
-            self.report(len(self.examples) * (start + len(part)) // len(rows), len(self.examples))
+        """The most probable of the row's own options."""
+        scores = self._answers([t.prompt for t in self.tokens], [t.options for t in self.tokens])
         found = []
         for i, (example, tokens) in enumerate(zip(self.examples, self.tokens, strict=True)):
             found.append(self._chosen(i, scores[i], example.options, len(tokens.completion)))
         return found
 
-    def classes(self) -> list[Outcome]:
-        """A classifier's most probable class."""
-        found: dict[int, Outcome] = {}
-        for batch in batches(self._lengths(), self.batch_size):
-            rows = self.collate([class_row(self.tokens[i], 0) for i in batch])
-            scores = class_log_probs(self.model, {key: value.to(self.device) for key, value in rows.items()}).tolist()
-            for i, row in zip(batch, scores, strict=True):
-                found[i] = self._chosen(i, row, self.data.choices, 1)
-            self.report(len(found), len(self.examples))
-        return self._in_order(found)
+    def pairs(self) -> list[Outcome]:
+        """Loss of the right completion, and its margin over the rejected one."""
+        answers = [[t.completion, t.rejected or []] for t in self.tokens]
+        found = []
+        for i, (right, wrong) in enumerate(self._answers([t.prompt for t in self.tokens], answers)):
+            found.append(Outcome(self.examples[i], -right, len(self.tokens[i].completion), margin=right - wrong))
+        return found
 
     def completions(self) -> list[Outcome]:
-        """Loss of the right completion, and its margin over the rejected one where every example has one."""
-        pairs = all(t.rejected is not None for t in self.tokens)
-        found: dict[int, Outcome] = {}
-        for batch in batches(self._lengths(), self.batch_size):
-            right = self._log_probs([self.tokens[i] for i in batch])
-            wrong = (
-                self._log_probs([Tokens(self.tokens[i].prompt, self.tokens[i].rejected or []) for i in batch])
-                if (pairs)
-                else []
-            )
-            for place, i in enumerate(batch):
-                margin = right[place] - wrong[place] if pairs else None
-                found[i] = Outcome(self.examples[i], -right[place], len(self.tokens[i].completion), margin=margin)
+        """Loss of the completion."""
+
+        def score(batch: list[int]) -> list[Outcome]:
+            rows = [self.tokens[i] for i in batch]
+            values = self.reads.log_probs(rows) if self.reads else self._log_probs(rows)
+            return [
+                Outcome(self.examples[i], -value, len(self.tokens[i].completion))
+                for i, value in zip(batch, values.tolist(), strict=True)
+            ]
+
+        return self._each([len(t.prompt) + len(t.completion) for t in self.tokens], score)
+
+    def classes(self) -> list[Outcome]:
+        """A classifier's most probable class."""
+
+        def score(batch: list[int]) -> list[Outcome]:
+            rows = self.collate([class_row(self.tokens[i], 0) for i in batch])
+            scores = class_log_probs(self.model, {key: value.to(self.device) for key, value in rows.items()}).tolist()
+            return [self._chosen(i, row, self.data.choices, 1) for i, row in zip(batch, scores, strict=True)]
+
+        return self._each([len(t.prompt) for t in self.tokens], score)
+
+    def _answers(self, prompts: Sequence[list[int]], answers: Sequence[Sequence[list[int]]]) -> list[list[float]]:
+        """Summed log-probability of each prompt's answers."""
+
+        def score(batch: list[int]) -> list[list[float]]:
+            some = [answers[i] for i in batch]
+            found = answer_log_probs(self.model, self.reads, [prompts[i] for i in batch], some)
+            return [row.tolist() for row in found]
+
+        lengths = [len(prompt) + max(map(len, some)) for prompt, some in zip(prompts, answers, strict=True)]
+        return self._each(lengths, score, max(map(len, answers)))
+
+    def _each(self, lengths: Sequence[int], score: Callable[[list[int]], list[T]], rows: int = 1) -> list[T]:
+        """What `score` finds for every example, in their order; each is so many rows."""
+        found: dict[int, T] = {}
+
+        def work(batch: list[int]) -> None:
+            found.update(zip(batch, score(batch), strict=True))
             self.report(len(found), len(self.examples))
-        return self._in_order(found)
+
+        in_batches(lengths, self.room, work, rows)
+        return [found[i] for i in range(len(self.examples))]
 
     def _chosen(self, i: int, scores: list[float], texts: Sequence[str], tokens: int) -> Outcome:
         example = self.examples[i]
@@ -171,13 +190,6 @@ class Evaluation:
         prediction = texts[scores.index(max(scores))]
         return Outcome(example, -right, tokens, prediction, margin, list(scores))
 
-    def _log_probs(self, tokens: Sequence[Tokens]) -> list[float]:
+    def _log_probs(self, tokens: Sequence[Tokens]) -> Tensor:
         rows = self.collate([training_row(t, self.kind) for t in tokens])
-        found: list[float] = completion_log_probs(self.model, {k: v.to(self.device) for k, v in rows.items()}).tolist()
-        return found
-
-    def _lengths(self) -> list[int]:
-        return [len(t.prompt) + len(t.completion) for t in self.tokens]
-
-    def _in_order(self, found: dict[int, Outcome]) -> list[Outcome]:
-        return [found[i] for i in range(len(self.examples))]
+        return completion_log_probs(self.model, {key: value.to(self.device) for key, value in rows.items()})

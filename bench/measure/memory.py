@@ -22,6 +22,16 @@ from bench.records.schema import Phase
 GIB = 1 << 30
 DEVICE_INTERVAL = 0.05  # seconds; asking a GPU's driver is dearer than asking an allocator
 SHARE = 0.01  # of the time, that the sampling thread may take
+# how torch and Python say it on a CPU; a thread cannot start where there is no room for its stack
+NO_MEMORY = ("can't allocate memory", "not enough memory", "can't start new thread")
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether the device's memory or the host's has run out."""
+    words = str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and any(each in words for each in NO_MEMORY)
+    )
 
 
 def limit_memory(gib: float, device: str) -> int:

@@ -123,6 +123,7 @@ class Evaluation:
     general_loss: float | None = None  # nats per token on held-out general text
     forgetting: float | None = None  # general_loss minus that of the base model; positive: it forgot
     decoding: dict[str, Any] = field(default_factory=dict)
+    halved: list[str] = field(default_factory=list)  # batches that did not fit in memory and came again in halves
 
 
 @dataclass(slots=True)

@@ -7,7 +7,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, FalconH1Config, Lfm2Config, MambaConfig
 
-from bench.evaluate.choices import _apart, choice_log_probs
+from bench.evaluate import choices
+from bench.evaluate.choices import choice_log_probs
 from bench.method import Method
 from methods.lora import Lora
 from methods.prefix import Prefix
@@ -18,6 +19,12 @@ from methods.qlora import Qlora
 Adapted = Callable[..., tuple[Any, Any]]
 METHODS = [None, Lora(), Qlora(), Prefix(virtual_tokens=5), Prompt(virtual_tokens=5), PTuning(virtual_tokens=5)]
 PROMPTS = [[0, 9, 30, 31, 32, 60], [0, 200, 201, 202, 203, 9], [7, 0, 7, 0, 7, 0]]
+
+def apart(model: Any, prompts: list[list[int]], some: list[list[int]]) -> torch.Tensor:
+    """Every choice with its prompt as a row of its own."""
+    return torch.stack(choices._apart(model, prompts, [some] * len(prompts)))
+
+
 CHOICES = [[40, 0], [41, 50, 51, 0], [0], [41, 50, 52, 53, 54, 0]]
 
 
@@ -29,7 +36,7 @@ def test_the_cache_changes_no_score(architecture: str, method: Method | None, ad
     assert scores.shape == (3, 4)
     assert scores.std() > 0.5
     with torch.no_grad():
-        torch.testing.assert_close(scores, _apart(model, PROMPTS, CHOICES), atol=1e-4, rtol=1e-5)
+        torch.testing.assert_close(scores, apart(model, PROMPTS, CHOICES), atol=1e-4, rtol=1e-5)
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])
@@ -59,14 +66,14 @@ def test_choices_of_one_token_need_no_second_pass(adapted: Adapted):
     handle.remove()
     assert len(passes) == 1
     with torch.no_grad():
-        torch.testing.assert_close(scores, _apart(model, PROMPTS, [[5], [6], [7]]), atol=1e-4, rtol=1e-5)
+        torch.testing.assert_close(scores, apart(model, PROMPTS, [[5], [6], [7]]), atol=1e-4, rtol=1e-5)
 
 
 def test_a_prompt_may_be_a_single_token(adapted: Adapted):
     model, _ = adapted("llama", None)
     with torch.no_grad():
         torch.testing.assert_close(
-            choice_log_probs(model, [[3], [9]], CHOICES), _apart(model, [[3], [9]], CHOICES), atol=1e-4, rtol=1e-5
+            choice_log_probs(model, [[3], [9]], CHOICES), apart(model, [[3], [9]], CHOICES), atol=1e-4, rtol=1e-5
         )
 
 
@@ -86,5 +93,5 @@ def test_a_model_with_a_recurrent_state_is_scored_too(name: str):
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(RECURRENT[name]).eval()
     with torch.no_grad():
-        expected = _apart(model, PROMPTS, CHOICES)
+        expected = apart(model, PROMPTS, CHOICES)
     assert torch.equal(choice_log_probs(model, PROMPTS, CHOICES), expected)

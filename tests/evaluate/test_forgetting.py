@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from bench.evaluate.batches import Room
 from bench.evaluate.forgetting import general_loss
 from methods.prefix import Prefix
 
@@ -25,8 +26,8 @@ def cut(tokenizer) -> list[list[int]]:
 def test_it_is_the_mean_loss_over_whole_windows(adapted):
     model, tokenizer = adapted("llama", None)
     expected = by_hand(model, cut(tokenizer))
-    assert general_loss(model, tokenizer, TEXT, 10**6, batch_size=3) == pytest.approx(expected, abs=1e-5)
-    assert general_loss(model, tokenizer, TEXT, 10**6, batch_size=100) == pytest.approx(expected, abs=1e-5)
+    assert general_loss(model, tokenizer, TEXT, 10**6, Room(3)) == pytest.approx(expected, abs=1e-5)
+    assert general_loss(model, tokenizer, TEXT, 10**6, Room(100)) == pytest.approx(expected, abs=1e-5)
 
 
 def test_fewer_tokens_are_taken_from_everywhere(adapted):
@@ -34,14 +35,14 @@ def test_fewer_tokens_are_taken_from_everywhere(adapted):
     windows = cut(tokenizer)
     count = len(windows) // 2
     expected = by_hand(model, windows[::2][:count])
-    assert general_loss(model, tokenizer, TEXT, count * 256, batch_size=8) == pytest.approx(expected, abs=1e-5)
-    assert general_loss(model, tokenizer, TEXT, 1, batch_size=8) == pytest.approx(by_hand(model, windows[:1]), abs=1e-5)
+    assert general_loss(model, tokenizer, TEXT, count * 256, Room(8)) == pytest.approx(expected, abs=1e-5)
+    assert general_loss(model, tokenizer, TEXT, 1, Room(8)) == pytest.approx(by_hand(model, windows[:1]), abs=1e-5)
 
 
 def test_virtual_tokens_carry_no_loss(adapted):
     model, tokenizer = adapted("llama", Prefix(virtual_tokens=5))
     windows = cut(tokenizer)
-    loss = general_loss(model, tokenizer, TEXT, 10**6, batch_size=4)
+    loss = general_loss(model, tokenizer, TEXT, 10**6, Room(4))
     with torch.no_grad():
         logits = model(input_ids=torch.tensor(windows), attention_mask=torch.ones(len(windows), 256)).logits
     targets = torch.tensor(windows)[:, 1:].flatten()
@@ -51,11 +52,11 @@ def test_virtual_tokens_carry_no_loss(adapted):
 
 def test_the_model_is_evaluated_without_dropout(adapted):
     model, tokenizer = adapted("gpt2", None)
-    assert general_loss(model.train(), tokenizer, TEXT, 512, 2) == general_loss(model, tokenizer, TEXT, 512, 2)
+    assert general_loss(model.train(), tokenizer, TEXT, 512, Room(2)) == general_loss(model, tokenizer, TEXT, 512, Room(2))
     assert not model.training
 
 
 def test_a_text_shorter_than_a_window_is_refused(adapted):
     model, tokenizer = adapted("llama", None)
     with pytest.raises(ValueError, match=r"^data\.general must have more than 256 tokens, got \d+$"):
-        general_loss(model, tokenizer, "too short", 512, 2)
+        general_loss(model, tokenizer, "too short", 512, Room(2))

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.config import Measure, Model, Task
+from bench.config import Model, Task
 from bench.data.example import Example, TaskData
 from bench.data.tokens import tokenise
+from bench.evaluate.batches import Room
 from bench.evaluate.scores import Outcome, decoding, evaluate
 from bench.models.load import load
 from bench.models.tiny import tiny_model
@@ -51,7 +52,7 @@ def lengths(tokenizer) -> list[int]:
 def test_choices_as_a_plain_loop_would_score_them(method, adapted):
     model, tokenizer = adapted("llama", method)
     table = [{c: log_prob(model, tokenizer, e.prompt, c) for c in CHOICES} for e in EXAMPLES]
-    scores, outcomes = evaluate(model.train(), tokenizer, data(), EXAMPLES, CHOICE, Measure(eval_batch_size=8))
+    scores, outcomes = evaluate(model.train(), tokenizer, data(), EXAMPLES, CHOICE, Room(8))
     best = [max(row, key=row.__getitem__) for row in table]
     right = [row[e.completion] for row, e in zip(table, EXAMPLES, strict=True)]
     preferred = [row[e.completion] > row[e.rejected] for row, e in zip(table, EXAMPLES, strict=True)]
@@ -73,8 +74,8 @@ def test_choices_as_a_plain_loop_would_score_them(method, adapted):
 def test_the_batch_size_changes_nothing_and_outcomes_keep_the_split_s_order(kind: str, adapted):
     model, tokenizer = adapted("llama", None)
     task = replace(CHOICE, kind=kind, max_new_tokens=4)
-    whole, first = evaluate(model, tokenizer, data(kind=kind), EXAMPLES, task, Measure(eval_batch_size=100))
-    parts, second = evaluate(model, tokenizer, data(kind=kind), EXAMPLES, task, Measure(eval_batch_size=2))
+    whole, first = evaluate(model, tokenizer, data(kind=kind), EXAMPLES, task, Room(100))
+    parts, second = evaluate(model, tokenizer, data(kind=kind), EXAMPLES, task, Room(2))
     assert [o.example for o in first] == [o.example for o in second] == list(EXAMPLES)
     assert whole.loss == pytest.approx(parts.loss, abs=1e-5)
     assert {name: m.value for name, m in whole.metrics.items()} == pytest.approx(
@@ -85,8 +86,8 @@ def test_the_batch_size_changes_nothing_and_outcomes_keep_the_split_s_order(kind
 
 def test_choices_are_scored_once_whatever_the_kind(adapted):
     model, tokenizer = adapted("gpt2", None)
-    chosen, _ = evaluate(model, tokenizer, data(), EXAMPLES, CHOICE, Measure())
-    read, _ = evaluate(model, tokenizer, data(kind="preference"), EXAMPLES, CHOICE, Measure())
+    chosen, _ = evaluate(model, tokenizer, data(), EXAMPLES, CHOICE, Room())
+    read, _ = evaluate(model, tokenizer, data(kind="preference"), EXAMPLES, CHOICE, Room())
     assert read.loss == pytest.approx(chosen.loss, abs=1e-5)
     assert read.metrics["preference_accuracy"] == chosen.metrics["preference_accuracy"]
     margins = [m.metrics["preference_margin"].value for m in (read, chosen)]
@@ -98,7 +99,7 @@ def test_choices_are_scored_once_whatever_the_kind(adapted):
 def test_a_text_has_a_loss_alone(adapted):
     model, tokenizer = adapted("llama", None)
     texts = tuple(Example(e.id, "", e.prompt) for e in EXAMPLES)
-    scores, outcomes = evaluate(model, tokenizer, data(texts, (), "text"), texts, CHOICE, Measure(eval_batch_size=2))
+    scores, outcomes = evaluate(model, tokenizer, data(texts, (), "text"), texts, CHOICE, Room(2))
     sums = [log_prob(model, tokenizer, "", e.completion) for e in texts]
     tokens = sum(len(t.completion) for t in tokenise(texts, tokenizer, 64))
     assert scores.loss == pytest.approx(-sum(sums) / tokens, abs=1e-4)
@@ -113,11 +114,11 @@ def test_a_text_has_a_loss_alone(adapted):
 def test_progress_is_told_up_to_the_last_example(adapted):
     model, tokenizer = adapted("llama", None)
     told: list[tuple[int, int]] = []
-    evaluate(model, tokenizer, data(), EXAMPLES, CHOICE, Measure(eval_batch_size=8), lambda *n: told.append(n))
+    evaluate(model, tokenizer, data(), EXAMPLES, CHOICE, Room(8), lambda *n: told.append(n))
     assert told == [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]
     told.clear()
     alike = (EXAMPLES[0],) * 5
-    evaluate(model, tokenizer, data(alike), alike, CHOICE, Measure(eval_batch_size=8), lambda *n: told.append(n))
+    evaluate(model, tokenizer, data(alike), alike, CHOICE, Room(8), lambda *n: told.append(n))
     assert told == [(2, 5), (4, 5), (5, 5)]
 
 
@@ -129,7 +130,7 @@ def test_a_choice_sees_a_whole_window_of_its_own_prompt(tmp_path: Path):
     prompts = [t.prompt for t in tokenise(examples, tokenizer, 128)]
     assert len({len(prompt) for prompt in prompts}) == 5
     assert min(len(prompt) for prompt in prompts) > 32
-    _, outcomes = evaluate(model, tokenizer, data(examples), examples, replace(CHOICE, max_length=128), Measure())
+    _, outcomes = evaluate(model, tokenizer, data(examples), examples, replace(CHOICE, max_length=128), Room())
     for example, outcome in zip(examples, outcomes, strict=True):
         expected = [log_prob(model, tokenizer, str(example.prompt), choice, 128) for choice in CHOICES]
         assert outcome.option_log_probs == pytest.approx(expected, abs=1e-3)
@@ -140,7 +141,7 @@ def test_the_longest_rows_come_first(adapted):
     widths = []
     handle = model.register_forward_pre_hook(lambda m, a, k: widths.append(k["input_ids"].shape[1]), with_kwargs=True)
     alone = tuple(replace(e, rejected=None) for e in EXAMPLES)
-    evaluate(model, tokenizer, data(alone, (), "text"), alone, CHOICE, Measure(eval_batch_size=1))
+    evaluate(model, tokenizer, data(alone, (), "text"), alone, CHOICE, Room(1))
     handle.remove()
     assert widths == sorted(widths, reverse=True)
     assert len(set(widths)) > 2
@@ -171,7 +172,7 @@ def knowing(adapted):
 def test_what_was_learned_by_heart_is_generated_exactly(knowing):
     model, tokenizer = knowing
     assert len({len(t.prompt) for t in tokenise(ANSWERS, tokenizer, 64)}) > 1
-    scores, outcomes = evaluate(model, tokenizer, data(ANSWERS, (), "generation"), ANSWERS, GENERATE, Measure())
+    scores, outcomes = evaluate(model, tokenizer, data(ANSWERS, (), "generation"), ANSWERS, GENERATE, Room())
     assert [o.prediction for o in outcomes[:2]] == [" one text", " by lines"]
     assert [o.correct for o in outcomes] == [True, True, False]
     assert scores.metrics["exact_match"].value == pytest.approx(2 / 3)
@@ -184,9 +185,9 @@ def test_generation_is_greedy_stops_at_its_limit_and_inherits_nothing(knowing):
     model.generation_config = type(inherited)(
         do_sample=True, temperature=5.0, max_new_tokens=1, bos_token_id=0, eos_token_id=0, pad_token_id=1
     )
-    _, outcomes = evaluate(model, tokenizer, data(ANSWERS, (), "generation"), ANSWERS, GENERATE, Measure())
+    _, outcomes = evaluate(model, tokenizer, data(ANSWERS, (), "generation"), ANSWERS, GENERATE, Room())
     _, cut = evaluate(
-        model, tokenizer, data(ANSWERS, (), "generation"), ANSWERS, replace(GENERATE, max_new_tokens=2), Measure()
+        model, tokenizer, data(ANSWERS, (), "generation"), ANSWERS, replace(GENERATE, max_new_tokens=2), Room()
     )
     model.generation_config = inherited
     assert [o.prediction for o in outcomes[:2]] == [" one text", " by lines"]
@@ -206,7 +207,7 @@ def test_prompts_of_one_length_are_generated_together(knowing):
 
     model.generate = watched
     try:
-        _, outcomes = evaluate(model, tokenizer, data(mixed, (), "generation"), mixed, GENERATE, Measure())
+        _, outcomes = evaluate(model, tokenizer, data(mixed, (), "generation"), mixed, GENERATE, Room())
     finally:
         del model.generate
     short, long, _ = (len(t.prompt) for t in tokenise(mixed, tokenizer, 64))
@@ -249,7 +250,7 @@ def test_a_prompt_leaves_room_for_the_longest_choice(adapted):
     longest, max_length = max(map(len, choices)), 20
     (cut,) = tokenise(EXAMPLES[3:4], tokenizer, max_length)
     assert len(cut.completion) < longest < max_length
-    _, (outcome,) = evaluate(model, tokenizer, data(), EXAMPLES[3:4], replace(CHOICE, max_length=max_length), Measure())
+    _, (outcome,) = evaluate(model, tokenizer, data(), EXAMPLES[3:4], replace(CHOICE, max_length=max_length), Room())
     prompt = cut.prompt[-(max_length - longest) :]
     assert len(prompt) < len(cut.prompt)
     for choice, score in zip(choices, outcome.option_log_probs, strict=True):
