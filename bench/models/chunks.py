@@ -55,7 +55,7 @@ def log_probs(hidden: Tensor, targets: Tensor, head: nn.Module, config: Any) -> 
     """
     logits, size = logits_of(head, config), positions(config.vocab_size)
     if not any(parameter.requires_grad for parameter in head.parameters()):
-        return _Frozen.apply(hidden, targets, logits, size)  # type: ignore[no-any-return]
+        return _Frozen.apply(hidden, targets, logits, size)
 
     def again(part: Tensor, wanted: Tensor) -> Tensor:
         return _log_probs(logits(part), wanted)

@@ -98,7 +98,7 @@ def _path(model: nn.Module, dataset: "Dataset", batch_size: int) -> Path | None:
     for name, weight in model.state_dict().items():
         key.update(f"{name} {getattr(weight, 'shape', weight)} {getattr(weight, 'dtype', '')}".encode())
         if isinstance(weight, Tensor):
-            key.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+            key.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     for column in dataset.column_names:
         key.update(repr((column, dataset[column][:])).encode())
     return folder / "references" / f"{key.hexdigest()}.safetensors"

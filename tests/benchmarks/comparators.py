@@ -11,12 +11,13 @@ Every one is watched from the model's door: when a forward pass begins, and how 
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
+from datasets import Dataset
 from torch import Tensor
 
 from bench.data.tokens import IGNORED, PadRight, Tokens, training_row
@@ -36,15 +37,14 @@ class Pace:
     """The steps of one training.
 
     Attributes:
-        began: seconds, when each forward pass began.
+        began: when each forward pass began, seconds after the first.
         tokens: that were no padding in each.
         losses: of the steps, if the loop tells them.
     """
 
-    device: str
-    began: list[float] = field(default_factory=list)
-    tokens: list[int] = field(default_factory=list)
-    losses: list[float] = field(default_factory=list)
+    began: list[float]
+    tokens: list[int]
+    losses: list[float]
 
     @property
     def step_s(self) -> float:
@@ -56,28 +56,36 @@ class Pace:
         """Non-padding tokens per second, from the end of the warm-up to the beginning of the last step."""
         return sum(self.tokens[WARMUP:-1]) / (self.began[-1] - self.began[WARMUP])
 
-    def note(self, mask: Tensor) -> None:
-        """A forward pass begins; a GPU is waited for where the interval begins, and at its end."""
-        if self.device == "cuda" and len(self.began) >= WARMUP:
-            torch.cuda.synchronize()
-        self.began.append(time.perf_counter())
-        self.tokens.append(int(mask.sum()))
-
 
 def watched(job: Job, train: Callable[[], list[float] | None]) -> Pace:
-    """Train, and see what becomes of the model meanwhile."""
-    pace = Pace(job.device)
+    """Train, and see what becomes of the model meanwhile; the clock is the device's, and nothing waits for it."""
+    entered: list[tuple[Any, Tensor]] = []
 
     def enters(_: Any, args: Any, kwargs: dict[str, Any]) -> None:
-        pace.note(kwargs["attention_mask"])
+        entered.append((_now(job.device), (kwargs["input_ids"] != job.tokenizer.pad_token_id).sum()))
 
     job.model.train()
     hook = job.model.register_forward_pre_hook(enters, with_kwargs=True)
     try:
-        pace.losses = train() or []
+        losses = train() or []
     finally:
         hook.remove()
-    return pace
+    return Pace([_seconds(entered[0][0], moment) for moment, _ in entered], [int(n) for _, n in entered], losses)
+
+
+def _now(device: str) -> Any:
+    if device != "cuda":
+        return time.perf_counter()
+    event = torch.cuda.Event(enable_timing=True)
+    event.record()
+    return event
+
+
+def _seconds(began: Any, ended: Any) -> float:
+    if isinstance(began, float):
+        return ended - began
+    ended.synchronize()
+    return float(began.elapsed_time(ended)) / 1000
 
 
 def ours(job: Job, steps: int, **train: Any) -> Pace:
@@ -93,14 +101,15 @@ def ours(job: Job, steps: int, **train: Any) -> Pace:
 
 
 def bare(job: Job, steps: int) -> Pace:
-    """The same loss, the same batches in the order of the rows, the same optimizer, and nothing else."""
-    parameters, collate = job.parameters(), PadRight(job.tokenizer.pad_token_id)
+    """The same loss, batches in the order of the rows, made beforehand, the same optimizer, and nothing else."""
+    parameters = job.parameters()
+    losses_of = [_loss(job, part) for part in _in_order(job, steps)]
     optimizer = torch.optim.AdamW(parameters, job.run.method.learning_rate, weight_decay=0.0, fused=True)
 
     def carried_out() -> list[float]:
         losses = []
-        for part in _in_order(job, steps):
-            loss = _loss(job, part, collate)
+        for compute in losses_of:
+            loss = compute()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(parameters, job.run.train.max_grad_norm)
             optimizer.step()
@@ -140,9 +149,11 @@ def peft_style(job: Job, steps: int) -> Pace:
 
 
 def trl_default(job: Job, steps: int, **changes: Any) -> Pace:
-    """SFTTrainer as it is by itself but for the batch size, and for `changes` of its settings."""
-    from trl import SFTConfig, SFTTrainer
+    """TRL's trainer as it is by itself but for the batch size, and for `changes` of its settings."""
+    from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
+    pairs = "prompt_ids" in job.rows.column_names
+    settings, trainer, rows = (DPOConfig, DPOTrainer, _texts(job)) if pairs else (SFTConfig, SFTTrainer, job.rows)
     common: dict[str, Any] = {
         "max_steps": steps,
         "per_device_train_batch_size": job.run.train.batch_size,
@@ -156,11 +167,18 @@ def trl_default(job: Job, steps: int, **changes: Any) -> Pace:
     }
 
     def carried_out(folder: Path) -> None:
-        settings = SFTConfig(output_dir=str(folder), **(common | changes))
-        SFTTrainer(job.model, settings, train_dataset=job.rows, processing_class=job.tokenizer).train()
+        arguments = settings(output_dir=str(folder), **(common | changes))
+        trainer(job.model, args=arguments, train_dataset=rows, processing_class=job.tokenizer).train()
         job.model.gradient_checkpointing_disable()
 
     return watched(job, lambda: in_scratch(carried_out))
+
+
+def _texts(job: Job) -> Dataset:
+    """Pairs as TRL tokenises them itself."""
+    columns = ("prompt", "completion", "rejected")
+    rows = [[str(getattr(example, column)) for column in columns] for example in job.examples]
+    return Dataset.from_list([dict(zip(("prompt", "chosen", "rejected"), row, strict=True)) for row in rows])
 
 
 def _in_order(job: Job, steps: int) -> Iterator[Any]:
@@ -185,15 +203,15 @@ def _bucketed(job: Job, steps: int) -> Iterator[list[dict[str, Any]]]:
                     return
 
 
-def _loss(job: Job, part: list[dict[str, Any]], collate: PadRight) -> Tensor:
-    """The loss of a batch, as the method's objective has it."""
-    if "prompt_ids" not in part[0]:
-        batch = {key: value.to(job.device) for key, value in collate(part).items()}
-        return -label_log_probs(job.model, batch).mean()
-    sides = [(row["prompt_ids"], row[f"{side}_ids"]) for side in ("chosen", "rejected") for row in part]
-    batch = collate([training_row(Tokens(prompt, answer)) for prompt, answer in sides])
-    batch = {key: value.to(job.device) for key, value in batch.items()}
-    known = [row[f"ref_{side}_logps"] for side in ("chosen", "rejected") for row in part]
-    tokens = (batch["labels"] != IGNORED).sum(1)
-    pairs = Pairs(completion_log_probs(job.model, batch), tokens, torch.tensor(known, device=job.device))
-    return preference_loss(job.run.method, pairs)
+def _loss(job: Job, part: list[dict[str, Any]]) -> Callable[[], Tensor]:
+    """What computes the loss of a batch, as the method's objective has it."""
+    pairs = "prompt_ids" in part[0]
+    if pairs:
+        sides = [(row["prompt_ids"], row[f"{side}_ids"]) for side in ("chosen", "rejected") for row in part]
+        known = [row[f"ref_{side}_logps"] for side in ("chosen", "rejected") for row in part]
+        part = [training_row(Tokens(prompt, answer)) for prompt, answer in sides]
+    batch = {key: value.to(job.device) for key, value in PadRight(job.tokenizer.pad_token_id)(part).items()}
+    if not pairs:
+        return lambda: -label_log_probs(job.model, batch).mean()
+    tokens, reference = (batch["labels"] != IGNORED).sum(1), torch.tensor(known, device=job.device)
+    return lambda: preference_loss(job.run.method, Pairs(completion_log_probs(job.model, batch), tokens, reference))

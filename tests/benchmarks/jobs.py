@@ -28,6 +28,7 @@ class Job:
     model: Any
     tokenizer: Any
     rows: Any
+    examples: Sequence[Example]
     device: str = "cpu"
 
     def again(self, steps: int, **train: Any) -> Run:
@@ -77,7 +78,7 @@ def job(
     torch.manual_seed(0)
     info = load.info(run.model, device)
     adapted = run.method.adapt(base, Context(info, tokenizer, "Document it.", (str(examples[0].prompt),)))
-    return Job(run, adapted, tokenizer, rows, device)
+    return Job(run, adapted, tokenizer, rows, examples, device)
 
 
 def in_scratch(train: Callable[[Path], Any]) -> Any:

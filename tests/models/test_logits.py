@@ -84,15 +84,8 @@ def test_pieces_know_what_families_do_to_their_logits(facts: dict[str, float], m
     full = label_log_probs(model, padded_batch(), full=True)
     monkeypatch.setattr(chunks, "positions", lambda vocabulary: 4)
     torch.testing.assert_close(label_log_probs(model, padded_batch()), full, atol=1e-4, rtol=1e-4)
-    plain = cross_entropies_without(config, facts, model)
-    assert not torch.allclose(plain, full, atol=1e-2)
-
-
-def cross_entropies_without(config: Any, facts: dict[str, float], model: Any) -> Tensor:
-    """The log-probabilities if the logits were left as the head gives them."""
-    for key in facts:
-        setattr(config, key, None)
-    return label_log_probs(model, padded_batch())
+    monkeypatch.setattr(chunks, "logits_of", lambda head, config: head)
+    assert not torch.allclose(label_log_probs(model, padded_batch()), full, atol=1e-2)
 
 
 @pytest.mark.parametrize(
