@@ -8,13 +8,13 @@ from torch.profiler import ProfilerActivity, profile
 from tests.benchmarks.comparators import WARMUP, ours
 from tests.benchmarks.jobs import docstrings, job
 
-STEPS = 12
+STEPS = 6
 LINES = 16
 
 
 def main(method: str = "lora") -> None:
     """Print the operations of a step by their own time."""
-    trained = job(method, docstrings())
+    trained = job(method, docstrings(160), batch_size=8)
     ours(trained, WARMUP)
     with profile(activities=[ProfilerActivity.CPU]) as found:
         pace = ours(trained, STEPS)
