@@ -42,6 +42,7 @@ def load(task: Task, settings: Data) -> tuple[TaskData, schema.Data, str]:
     key = _key(task, settings)
     folder = _folder() if key else None
     if folder is not None and (found := _read(folder, key)) is not None:
+        print(f"data: as an earlier run has read them, {key}", flush=True)  # what was skipped stands in its log
         return *found, key
     data = tasks.load(task, settings)
     facts = data.facts()
@@ -148,8 +149,9 @@ def _make(path: Path, write: Callable[[Path], None]) -> bool:
         write(temporary)
         os.replace(temporary, path)
     except OSError:  # no room
-        temporary.unlink(missing_ok=True)
         return False
+    finally:
+        temporary.unlink(missing_ok=True)
     return True
 
 

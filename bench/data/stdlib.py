@@ -109,13 +109,15 @@ def sources() -> tuple[Source, ...]:
         ValueError: the interpreter has no library of source files (a zipped or stripped installation).
     """
     root, paths = _files()
-    found = [
-        Source(path.relative_to(root).as_posix(), path.read_text(encoding="utf-8", errors="replace")) for path in paths
-    ]
+    found = [Source(path.relative_to(root).as_posix(), _text(path)) for path in paths]
     missing = set(MODULES) - {source.module for source in found}
     if missing:
         raise ValueError(f"the Python standard library at {root} lacks the source of {', '.join(sorted(missing))}")
     return tuple(found)
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def is_general_text(source: Source) -> bool:
@@ -125,7 +127,9 @@ def is_general_text(source: Source) -> bool:
 
 def general_text() -> str:
     """The held-out files, joined: general text (code and prose) that neither pre-training nor a task shows."""
-    return "\n\n".join(source.text for source in sources() if is_general_text(source))
+    root, paths = _files()
+    chosen = (path for path in paths if is_general_text(Source(path.relative_to(root).as_posix(), "")))
+    return "\n\n".join(map(_text, chosen))
 
 
 @cache

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.benchmark
 ROOT = Path(__file__).parents[2]
 MEASURED = ("train", "evaluate")
 METHODS = ("full", "lora", "qlora", "prefix", "prompt", "ptuning", "dpo")
-FEW, MANY = 10, 200
+FEW, MANY = 5, 60
 
 
 def swept(folder: Path, *overrides: str) -> tuple[float, Counter[str]]:

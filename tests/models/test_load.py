@@ -297,3 +297,21 @@ def test_dtype_and_device_by_name(monkeypatch: pytest.MonkeyPatch):
     assert pick_device("auto") == "mps"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert pick_device("auto") == "cuda"
+
+
+def test_weights_in_the_file_s_dtype_are_mapped_and_shared(tiny_llama: str, tmp_path: Path):
+    """Children that load the same file share its pages: nothing of it is copied, by a forward pass neither."""
+    folder = rewrite(tiny_llama, tmp_path / "larger", "config.json", vocab_size=20_000)
+    LlamaForCausalLM(AutoConfig.from_pretrained(folder)).save_pretrained(folder)
+    model, _ = load(model_at(folder), "cpu", None, F32)
+    model(input_ids=torch.arange(20_000).view(100, 200))
+    found, inside = {"Rss:": 0, "Private_Dirty:": 0}, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        key, *rest = line.split()
+        if not key.endswith(":"):
+            inside = line.endswith(f"{folder}/model.safetensors")
+        elif inside and key in found:
+            found[key] += int(rest[0]) * 1024
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    assert found["Rss:"] > 0.95 * weights
+    assert found["Private_Dirty:"] < 0.05 * weights
