@@ -36,7 +36,9 @@ def choice_log_probs(
 
 
 @torch.no_grad()
-def answer_log_probs(model: nn.Module, reads: Reader | None, prompts: Sequence[list[int]], answers: Answers) -> list[Tensor]:
+def answer_log_probs(
+    model: nn.Module, reads: Reader | None, prompts: Sequence[list[int]], answers: Answers
+) -> list[Tensor]:
     """Summed log-probability of each prompt's own answers, [answers] for every prompt.
 
     Args:
@@ -85,9 +87,7 @@ def _after_encoding(model: nn.Module, prompts: Sequence[list[int]], answers: Ans
     return _scores(output.logits[:, -1], answers, follow)
 
 
-def _scores(
-    first: Tensor, answers: Answers, follow: Callable[[list[int], Tensor, Tensor], Tensor]
-) -> list[Tensor]:
+def _scores(first: Tensor, answers: Answers, follow: Callable[[list[int], Tensor, Tensor], Tensor]) -> list[Tensor]:
     """Sums over the tokens of all answers.
 
     Args:

@@ -52,7 +52,9 @@ def test_virtual_tokens_carry_no_loss(adapted):
 
 def test_the_model_is_evaluated_without_dropout(adapted):
     model, tokenizer = adapted("gpt2", None)
-    assert general_loss(model.train(), tokenizer, TEXT, 512, Room(2)) == general_loss(model, tokenizer, TEXT, 512, Room(2))
+    assert general_loss(model.train(), tokenizer, TEXT, 512, Room(2)) == general_loss(
+        model, tokenizer, TEXT, 512, Room(2)
+    )
     assert not model.training
 
 
