@@ -11,7 +11,6 @@ adapters) has no reader.
 """
 
 import inspect
-import os.path
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -172,11 +171,18 @@ def reader(model: nn.Module, prompts: Sequence[list[int]]) -> Reader | None:
     kinds = {type(layer) for layer in DynamicCache(config=inner.config).layers}
     if not kinds <= {DynamicLayer, DynamicSlidingWindowLayer}:
         return None
-    shared = min(len(os.path.commonprefix(list(prompts))), min(map(len, prompts)) - 1)  # of any sequences, not of paths
+    shared = min(_in_common(prompts), min(map(len, prompts)) - 1)
     start = Reader(model).read([prompts[0][: max(1, shared)]])
     if not keeps_all(start.cache):
         return None
     return Reader(model, shared, start) if shared >= SHARED else Reader(model)
+
+
+def _in_common(rows: Sequence[list[int]]) -> int:
+    """Tokens with which all rows begin: what the first and the last in order share, all between them share too."""
+    first, last = min(rows), max(rows)
+    both = zip(first, last, strict=False)
+    return next((i for i, (one, other) in enumerate(both) if one != other), min(len(first), len(last)))
 
 
 def keeps_all(cache: object) -> bool:

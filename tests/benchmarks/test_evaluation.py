@@ -126,19 +126,19 @@ def test_answers_of_any_length(hold: Hold, base: tuple[Any, Any], pydoc: TaskDat
 
 @pytest.mark.benchmark
 def test_few_shot_prompts(hold: Hold, base: tuple[Any, Any], pydoc: TaskData):
-    shots, rest = draw(cut_anywhere(pydoc.test, 204), 4, 0)
+    shots, rest = draw(cut_anywhere(pydoc.test, 104), 4, 0)
     examples = with_shots(rest, shots)
-    held(hold, "evaluation, four-shot answers", base, generating(examples), WRITE, in_file_order, 5)
+    held(hold, "evaluation, four-shot answers", base, generating(examples), WRITE, in_file_order, 3)
 
 
 @pytest.mark.benchmark
 def test_choices(hold: Hold, base: tuple[Any, Any], pydoc: TaskData):
-    data = replace(pydoc, test=pydoc.test[:200])
+    data = replace(pydoc, test=pydoc.test[:60])
 
     def usual(model: Any, tokenizer: Any, examples: Sequence[Example], task: Task) -> Found:
         return every_choice_in_file_order(model, tokenizer, examples, data.choices)
 
-    held(hold, "evaluation, 16 choices", base, data, CHOOSE, usual, 5)
+    held(hold, "evaluation, 16 choices", base, data, CHOOSE, usual, 3)
 
 
 @pytest.mark.benchmark
