@@ -15,11 +15,12 @@ from bench.advise.questions import DEVICES, question
 from bench.advise.trace import Workload
 from bench.advise.units import MIB
 from bench.config import Run, to_dict
-from bench.data.tokens import IGNORED
+from bench.data.tokens import IGNORED, widths
 from bench.records.schema import Environment, PredictedBytes, Prediction
 from bench.trace.serve import fork
 from bench.train import loop, ranks
 from bench.train.meter import Send
+from bench.train.order import Grouped
 
 
 def be_ready() -> None:
@@ -46,7 +47,7 @@ def forecast(
         classes: of a classifier.
         send: takes progress events.
     """
-    batches = workload(rows, micro_batch_size, loop.precomputes_reference(run, rows), classes)
+    batches = workload(run, rows, micro_batch_size, loop.precomputes_reference(run, rows), classes)
     device = where.device
     if device not in DEVICES or ranks.world() > 1:
         why = f"there is no model of memory on {device}" if device not in DEVICES else "several processes train it"
@@ -68,10 +69,14 @@ def _words(reason: str | None, peak: PredictedBytes | None) -> str:
     return f"peak memory of training {value:,.0f} MiB, between {low:,.0f} and {high:,.0f}{instead}"
 
 
-def workload(rows: Dataset, micro_batch_size: int, reference: bool = True, classes: int = 2) -> Workload:
-    """The batches that random draws of `micro_batch_size` of these rows make."""
-    lengths, labels = _lengths(rows)
-    mean = mean_longest(lengths, micro_batch_size)
+def workload(run: Run, rows: Dataset, micro_batch_size: int, reference: bool = True, classes: int = 2) -> Workload:
+    """The batches that the run makes of these rows, `micro_batch_size` at once."""
+    lengths, labels = widths(rows), _labels(rows)
+    if run.train.group_by_length:
+        longest = Grouped(lengths, run.train.batch_size, run.seed).longest(micro_batch_size)
+        mean = sum(longest) / len(longest)
+    else:
+        mean = mean_longest(lengths, micro_batch_size)
     return Workload(
         rows=micro_batch_size,
         mean_tokens=round(mean),
@@ -83,17 +88,12 @@ def workload(rows: Dataset, micro_batch_size: int, reference: bool = True, class
     )
 
 
-def _lengths(rows: Dataset) -> tuple[list[int], list[float]]:
-    """Of every example: places that it takes in a batch, and tokens among them that carry loss.
-
-    Both answers of a pair are rows of the same batch, each with the prompt.
-    """
+def _labels(rows: Dataset) -> list[float]:
+    """Tokens of every example that carry loss, for each of the rows that a pair is."""
     if "prompt_ids" in rows.column_names:
-        pairs = list(zip(rows["prompt_ids"], rows["chosen_ids"], rows["rejected_ids"], strict=True))
-        lengths = [len(prompt) + max(len(right), len(wrong)) for prompt, right, wrong in pairs]
-        return lengths, [(len(right) + len(wrong)) / 2 for _, right, wrong in pairs]
-    lengths = [len(ids) for ids in rows["input_ids"]]
-    return lengths, [sum(label != IGNORED for label in labels) for labels in rows["labels"]]
+        pairs = zip(rows["chosen_ids"], rows["rejected_ids"], strict=True)
+        return [(len(right) + len(wrong)) / 2 for right, wrong in pairs]
+    return [sum(label != IGNORED for label in labels) for labels in rows["labels"]]
 
 
 def mean_longest(lengths: Sequence[int], count: int) -> float:

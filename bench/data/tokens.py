@@ -95,6 +95,14 @@ def mismatched_row(tokens: Tokens, other: Tokens, max_length: int) -> dict[str, 
     return preference_row(tokens) | others
 
 
+def widths(rows: Any) -> list[int]:
+    """Places that each training row takes in a batch; both answers of a pair are rows of it, each with the prompt."""
+    if "prompt_ids" not in rows.column_names:
+        return [len(ids) for ids in rows["input_ids"]]
+    pairs = zip(rows["prompt_ids"], rows["chosen_ids"], rows["rejected_ids"], strict=True)
+    return [len(prompt) + max(len(right), len(wrong)) for prompt, right, wrong in pairs]
+
+
 class PadRight:
     """Collate rows of `input_ids` and `labels` to tensors [batch, longest], padded on the right.
 

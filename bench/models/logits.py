@@ -3,10 +3,11 @@
 Most positions of a batch carry no label (the prompt, the padding), and the output head is the largest layer of
 a small model and the largest activation of any model with a large vocabulary. A hook on the head keeps the
 labelled positions alone; what a model does to its logits afterwards (soft-capping, scaling) is untouched, and
-so the values are the same as with full logits.
+so the values are the same as with full logits. Where those are still many, they are computed piece by piece
+(`bench.models.chunks`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from bench.data.tokens import IGNORED
+from bench.models import chunks
 
 
 def inner_model(model: nn.Module) -> PreTrainedModel:
@@ -36,11 +38,18 @@ def logits_only_at(model: nn.Module, keep: Tensor) -> Iterator[None]:
 
     Soft prompts lengthen the sequence on the left; `keep` counts without them.
     """
+    with _selecting(model, keep, lambda hidden: hidden):
+        yield
+
+
+@contextmanager
+def _selecting(model: nn.Module, keep: Tensor, seen: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """The head gets what `seen` makes of the hidden states [kept, hidden]."""
 
     def select(_: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         hidden, *others = arguments
         virtual = hidden.shape[1] - keep.shape[1]
-        return (hidden[:, virtual:][keep], *others)
+        return (seen(hidden[:, virtual:][keep]), *others)
 
     handle = inner_model(model).get_output_embeddings().register_forward_pre_hook(select)
     try:
@@ -63,8 +72,9 @@ def label_log_probs(model: nn.Module, batch: dict[str, Tensor], full: bool = Fal
     labelled = batch["labels"][:, 1:] != IGNORED
     targets = batch["labels"][:, 1:][labelled]
     keep = nn.functional.pad(labelled, (0, 1))  # the token at t+1 is predicted at t; the last position predicts nothing
-    inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"], "use_cache": False}
-    return -cross_entropy(_logits(model, inputs, keep, full), targets, reduction="none")
+    # no mask of the padding: it is on the right, where no token looks, and attention without a mask is faster
+    inputs = {"input_ids": batch["input_ids"], "use_cache": False}
+    return _log_probs(model, inputs, keep, targets, full)
 
 
 def _decoder_log_probs(model: nn.Module, batch: dict[str, Tensor], full: bool) -> Tensor:
@@ -76,7 +86,7 @@ def _decoder_log_probs(model: nn.Module, batch: dict[str, Tensor], full: bool) -
         "use_cache": False,
     }
     keep = labels != IGNORED
-    return -cross_entropy(_logits(model, inputs, keep, full), labels[keep], reduction="none")
+    return _log_probs(model, inputs, keep, labels[keep], full)
 
 
 def decoder_inputs(model: nn.Module, labels: Tensor) -> Tensor:
@@ -85,6 +95,23 @@ def decoder_inputs(model: nn.Module, labels: Tensor) -> Tensor:
     shifted = labels.roll(1, dims=1)
     shifted[:, 0] = config.decoder_start_token_id
     return shifted.masked_fill(shifted == IGNORED, config.pad_token_id)
+
+
+def _log_probs(model: nn.Module, inputs: dict[str, Any], keep: Tensor, targets: Tensor, full: bool) -> Tensor:
+    """Of `targets` [kept], where `keep` is set; in one go where several processes may each have a part of the head."""
+    inner = inner_model(model)
+    pieces = len(targets) > chunks.positions(inner.config.vocab_size) and not torch.distributed.is_initialized()
+    if full or not pieces:
+        return -cross_entropy(_logits(model, inputs, keep, full), targets, reduction="none")
+    found: list[Tensor] = []
+
+    def take(hidden: Tensor) -> Tensor:
+        found.append(hidden)
+        return hidden[:0]
+
+    with _selecting(model, keep, take):
+        model(**inputs)
+    return chunks.log_probs(found[0], targets, inner.get_output_embeddings(), inner.config)
 
 
 def _logits(model: nn.Module, inputs: dict[str, Any], keep: Tensor, full: bool) -> Tensor:

@@ -6,25 +6,35 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import nn
 from transformers import PrinterCallback
 
 from bench.config import Run
 from bench.data.example import Example
-from bench.data.tokens import PadRight, Tokens, class_row, mismatched_row, preference_row, tokenise, training_row
+from bench.data.tokens import Tokens, class_row, mismatched_row, preference_row, tokenise, training_row
 from bench.measure.clock import quantiles
-from bench.models.logits import completion_log_probs, inner_model
 from bench.objective import of
 from bench.records.schema import Training
 from bench.records.store import CHECKPOINTS, STEPS, write_lines
 from bench.train import checkpoints, ranks
 from bench.train.budget import total_steps
 from bench.train.meter import Send, StepMeter
+from bench.train.reference import answers, precomputes, with_reference
 from bench.train.trainers import AfterStep, accumulation, settings, trainer_class
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+__all__ = [
+    "answers",
+    "configured_micro_batch",
+    "lengths",
+    "precomputes_reference",
+    "rows",
+    "supervised",
+    "train",
+    "with_reference",
+]
 
 
 def rows(
@@ -85,39 +95,8 @@ def lengths(dataset: "Dataset") -> list[int]:
 
 
 def precomputes_reference(run: Run, dataset: "Dataset") -> bool:
-    """Whether the reference's log-probabilities, where an objective needs them, are computed before training.
-
-    That costs one pass over the rows, and saves one per row seen. A method that changes base weights has no
-    reference left once it trains, so there it is the only way; and so has a run that goes on with what another has
-    trained, whose reference is not the base but what it starts from.
-    """
-    if run.method is None or not of(run.method).reference:
-        return False
-    if run.goes_on() or run.method.trains_base_weights():
-        return True
-    steps = total_steps(run.budget, lengths(dataset), run.train.batch_size)
-    return steps is not None and steps * run.train.batch_size >= len(dataset)
-
-
-@torch.no_grad()
-def with_reference(model: nn.Module, dataset: "Dataset", tokenizer: Any, batch_size: int) -> "Dataset":
-    """The rows with all completions' summed log-probabilities under `model`, as it is before training."""
-    model.eval()
-    collate, device = PadRight(tokenizer.pad_token_id), inner_model(model).device
-    for answer in answers(dataset.column_names):
-        values: list[float] = []
-        for start in range(0, len(dataset), batch_size):
-            part = dataset[start : start + batch_size]
-            pairs = zip(part["prompt_ids"], part[f"{answer}_ids"], strict=True)
-            batch = collate([training_row(Tokens(prompt, completion)) for prompt, completion in pairs])
-            values += completion_log_probs(model, {k: v.to(device) for k, v in batch.items()}).tolist()
-        dataset = dataset.add_column(f"ref_{answer}_logps", values)
-    return dataset
-
-
-def answers(columns: Sequence[str]) -> list[str]:
-    """The completions that stand behind the prompt of a pair, by the names of its columns: `chosen`, `rejected`, ..."""
-    return [name.removesuffix("_ids") for name in columns if name.endswith("_ids") and name != "prompt_ids"]
+    """Whether the log-probabilities under the reference, where an objective needs them, are computed beforehand."""
+    return precomputes(run, dataset, lengths(dataset))
 
 
 def train(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
 
 from bench.config import Run
-from bench.data.tokens import IGNORED, PadRight
+from bench.data.tokens import IGNORED, PadRight, widths
 from bench.method import Method
 from bench.models import checkpoint
 from bench.models.logits import class_log_probs, label_log_probs
@@ -19,6 +19,7 @@ from bench.objective import OBJECTIVES
 from bench.train import ranks, tracking
 from bench.train.budget import ENDLESS, scheduler
 from bench.train.meter import StepMeter
+from bench.train.order import Grouped
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -105,6 +106,10 @@ class Measured:
         """Number of tokens in the batch that carry loss."""
         raise NotImplementedError
 
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """The library's estimate, for which it walks through all modules in every step; nobody reads it."""
+        return 0
+
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Give a tracker the throughput so far too."""
         super().log(logs | self.meter.throughput(), *args, **kwargs)  # type: ignore[misc]
@@ -115,6 +120,13 @@ class Measured:
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         checkpoint.load_trained(self.model, resume_from_checkpoint)  # type: ignore[attr-defined]
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        """Rows of about the same length together, or transformers' random order."""
+        rows = self.train_dataset if train_dataset is None else train_dataset  # type: ignore[attr-defined]
+        if not self.run.train.group_by_length:
+            return super()._get_train_sampler(rows)  # type: ignore[misc]
+        return Grouped(widths(rows), self.run.train.batch_size, self.run.seed)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """The schedule over the budget, whatever unit that is in."""

@@ -32,6 +32,8 @@ ROWS = Dataset.from_list([
     {"input_ids": [1] * 20, "labels": [IGNORED] * 14 + [1] * 6},
 ])  # fmt: skip
 
+ANY = Run(get("lora")(), train=Train(group_by_length=False))
+
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Question]:
@@ -53,16 +55,23 @@ def test_the_expected_longest_of_a_batch_is_that_of_all_draws() -> None:
     assert mean_longest(lengths, 1) == sum(lengths) / 4
 
 
+def test_the_batches_of_rows_of_one_length_are_those_that_come() -> None:
+    run = Run(get("lora")(), train=Train(batch_size=2))
+    rows = Dataset.from_list([{"input_ids": [1] * n, "labels": [1] * n} for n in (10, 30, 28, 12)])
+    assert workload(run, rows, 2) == Workload(rows=2, mean_tokens=21, longest_tokens=30, labelled=20 / 21, padded=True)
+    assert workload(run, rows, 1).mean_tokens == 20
+
+
 def test_the_batches_of_rows() -> None:
     # of two rows, a batch of two is as long as the longer one in three of four draws: 17.5 places, 4 labels a row
-    assert workload(ROWS, 2) == Workload(rows=2, mean_tokens=18, longest_tokens=20, labelled=4 / 17.5, padded=True)
-    assert workload(ROWS, 1) == Workload(rows=1, mean_tokens=15, longest_tokens=20, labelled=4 / 15, padded=False)
-    assert not workload(ROWS.select([0, 0]), 2).padded
+    assert workload(ANY, ROWS, 2) == Workload(rows=2, mean_tokens=18, longest_tokens=20, labelled=4 / 17.5, padded=True)
+    assert workload(ANY, ROWS, 1) == Workload(rows=1, mean_tokens=15, longest_tokens=20, labelled=4 / 15, padded=False)
+    assert not workload(ANY, ROWS.select([0, 0]), 2).padded
 
 
 def test_a_pair_is_as_long_as_its_longer_row() -> None:
     pairs = Dataset.from_list([{"prompt_ids": [1] * 5, "chosen_ids": [2] * 3, "rejected_ids": [2]}])
-    assert workload(pairs, 4) == Workload(rows=4, mean_tokens=8, longest_tokens=8, labelled=2 / 8, padded=False)
+    assert workload(ANY, pairs, 4) == Workload(rows=4, mean_tokens=8, longest_tokens=8, labelled=2 / 8, padded=False)
 
 
 def test_a_cpu_is_predicted_what_tensors_hold_and_a_gpu_what_the_allocator_does() -> None:

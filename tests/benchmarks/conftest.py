@@ -58,8 +58,10 @@ def hold(request: pytest.FixtureRequest) -> Hold:
         known = baseline.get(name)
         found = {"ratio": measured.pop("value")} | measured | target
         all_found[name] = found | ({"short": known["short"]} if known and "short" in known else {})
-        if known is None and config.getoption("--ratios", None) is not None:
-            known = found
+        path = config.getoption("--ratios", None)
+        if path is not None:
+            _keep(path, name, all_found[name])
+            known = known or found
         wrong = judge(name, found, known)
         if wrong:
             pytest.fail(wrong, pytrace=False)
@@ -79,10 +81,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(line + (f"  short: {each['short']}" if "short" in each else ""))
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    path, found = session.config.getoption("--ratios", None), session.config.stash.get(FOUND, {})
-    if path is None or not found:
-        return
+def _keep(path: Path, name: str, found: dict[str, Any]) -> None:
+    """Put a ratio into a file of ratios at once: a run that is stopped keeps what it has."""
     before = json.loads(path.read_text()) if path.exists() else {}
-    rounded = {name: {k: round(v, 4) if isinstance(v, float) else v for k, v in e.items()} for name, e in found.items()}
-    path.write_text(json.dumps(dict(sorted((before | rounded).items())), indent=2) + "\n")
+    rounded = {key: round(value, 4) if isinstance(value, float) else value for key, value in found.items()}
+    path.write_text(json.dumps(dict(sorted((before | {name: rounded}).items())), indent=2) + "\n")

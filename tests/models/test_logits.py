@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from torch import Tensor, nn
 
 from bench.data.tokens import IGNORED, PadRight
+from bench.models import chunks
 from bench.models.logits import completion_log_probs, inner_model, label_log_probs, logits_only_at
 from methods.full import Full
 from methods.lora import Lora
@@ -47,6 +49,43 @@ def test_labelled_logits_full_logits_and_the_library_s_own_loss_agree(architectu
     torch.testing.assert_close(labelled, full, atol=1e-5, rtol=1e-5)
     theirs = model(**batch).loss
     torch.testing.assert_close(-labelled.mean(), theirs, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("architecture", "method"), CASES, ids=IDS)
+def test_pieces_change_neither_values_nor_gradients(architecture, method, adapted: Adapted, monkeypatch):
+    model, _ = adapted(architecture, method)
+    batch = padded_batch()
+    found, sizes = [], []
+    count = lambda m, a, out: sizes.append(len(out))  # noqa: E731
+    for size in (4, 1000):
+        monkeypatch.setattr(chunks, "positions", lambda vocabulary, size=size: size)
+        handle = inner_model(model).get_output_embeddings().register_forward_hook(count)
+        values = label_log_probs(model, batch)
+        handle.remove()
+        with torch.no_grad():
+            torch.testing.assert_close(label_log_probs(model, batch), values, atol=1e-6, rtol=1e-6)
+        found.append(
+            (values.detach(), gradients(model, (values * torch.linspace(-1, 2, len(values))).mean()) if method else {})
+        )
+    assert sizes == [0, 4, 4, 4, 2, 14]
+    torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("facts", [{"final_logit_softcapping": 2.0}, {"logit_scale": 0.3}, {"logits_scaling": 3.0}])
+def test_pieces_know_what_families_do_to_their_logits(facts: dict[str, float], monkeypatch):
+    kind = {"final_logit_softcapping": "Gemma2", "logit_scale": "Cohere", "logits_scaling": "Granite"}[
+        next(iter(facts))
+    ]
+    sizes = {"vocab_size": 320, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "pad_token_id": 1, "initializer_range": 0.5}
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{kind}Config")(**sizes, **heads, **facts)
+    model = getattr(transformers, f"{kind}ForCausalLM")(config).eval().requires_grad_(False)
+    full = label_log_probs(model, padded_batch(), full=True)
+    monkeypatch.setattr(chunks, "positions", lambda vocabulary: 4)
+    torch.testing.assert_close(label_log_probs(model, padded_batch()), full, atol=1e-4, rtol=1e-4)
+    monkeypatch.setattr(chunks, "logits_of", lambda head, config: head)
+    assert not torch.allclose(label_log_probs(model, padded_batch()), full, atol=1e-2)
 
 
 @pytest.mark.parametrize(

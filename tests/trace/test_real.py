@@ -9,6 +9,7 @@ from bench.advise.trace import NotTraceable, Question, Trace, Workload
 from bench.config import Model, Run
 from bench.config.run import to_dict
 from bench.method import discover, get
+from bench.models import chunks
 from bench.models.families import FAMILIES
 from bench.models.matrix import family_info
 from bench.trace.training import trace
@@ -71,6 +72,14 @@ def test_every_method(method: str, checkpointing: bool) -> None:
             trace(asked)
         return
     same(asked)
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_logits_in_pieces(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "positions", lambda vocabulary: 16)
+    pieces = same(question(method, "llama"))
+    monkeypatch.undo()
+    assert pieces.live_bytes < same(question(method, "llama")).live_bytes
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,58 @@
+"""In which order the rows come: drawn by the seed, and those of one batch about as long as each other.
+
+Padding is computed like everything else and thrown away. Up to half of a batch that was drawn at random is padding
+where lengths differ as those of answers do; rows that were sorted before they were cut into batches have next to none.
+What a batch is still depends on the draw, as only rows that were drawn for fifty batches together are sorted, and the
+batches themselves come in a drawn order.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+TOGETHER = 50  # batches, whose rows are sorted
+
+
+class Grouped(Sampler[int]):
+    """The places of all rows, batch by batch; another order in every epoch, and for every seed.
+
+    Args:
+        lengths: of the rows, tokens.
+        batch_size: rows of an optimizer step, so that it has the same rows however many are computed at once.
+        seed: of the run.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+        self._lengths = torch.tensor(lengths)
+        self._batch_size, self._seed = batch_size, seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """The next iteration is that of `epoch`, wherever a training goes on."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.order().tolist())
+
+    def order(self) -> Tensor:
+        """The places in the order of this epoch, [rows]; the rows that fill no batch come last."""
+        drawn, size = torch.Generator().manual_seed(self._seed + self.epoch), self._batch_size
+        rows = torch.randperm(len(self), generator=drawn)
+        count = len(self) // size
+        parts = rows[: count * size].split(size * TOGETHER)
+        ordered = [part[self._lengths[part].argsort(descending=True, stable=True)] for part in parts]
+        batches = torch.cat(ordered).view(count, size)
+        batches = batches[torch.randperm(count, generator=drawn)]
+        if count and self.epoch == 0:  # what does not fit shall show at once
+            longest = int(self._lengths[batches[:, 0]].argmax())
+            batches[[0, longest]] = batches[[longest, 0]]
+        return torch.cat((batches.flatten(), rows[count * size :]))
+
+    def longest(self, micro_batch_size: int) -> list[int]:
+        """The longest row of every micro batch of this epoch, tokens."""
+        return [int(part.max()) for part in self._lengths[self.order()].split(micro_batch_size)]

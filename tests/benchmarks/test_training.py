@@ -1,0 +1,160 @@
+"""How fast training is: beside the least that PyTorch needs, peft's own comparison, and TRL as it is by itself.
+
+To be measured with two threads, `OMP_NUM_THREADS=2`, as `make bench` does.
+"""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from datasets import Dataset
+from torch.utils.data import SequentialSampler
+from transformers import Trainer
+
+from bench.config import Model
+from bench.data.tokens import Tokens, training_row
+from bench.measure.memory import MemoryMeter
+from bench.train import loop
+from bench.train.meter import StepMeter
+from bench.train.trainers import Measured
+from tests.benchmarks.comparators import Pace, bare, ours, peft_style, trl_default
+from tests.benchmarks.conftest import Hold
+from tests.benchmarks.jobs import SEVEN, Job, docstrings, job
+from tests.benchmarks.ratio import Ratio, compared
+
+pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(600)]
+STEPS = 8
+ROWS, SMALL = 160, 8  # rows, and of a batch, where throughput is measured: twenty batches, which peft-style sorts
+EPOCH = ROWS // SMALL
+QUICK = ("lora",)  # what every change is measured with
+LENGTH = 96  # tokens of the longest row where batches are equal
+WIDE = Model(
+    name="wide",
+    weights="random",
+    architecture={
+        "model_type": "llama",
+        "vocab_size": 32768,
+        "hidden_size": 256,
+        "intermediate_size": 768,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+        "max_position_embeddings": 512,
+        "tie_word_embeddings": True,
+    },
+)
+
+
+def in_order(job: Job, steps: int = STEPS, **train: Any) -> Pace:
+    """Ours with the rows in their order, so that the batches are those of `bare`."""
+    with patch.object(Measured, "_get_train_sampler", lambda self, rows=None: SequentialSampler(self.train_dataset)):
+        return ours(job, steps, **train)
+
+
+def throughput(of: Callable[[], Pace], other: Callable[[], Pace], rounds: int) -> Ratio:
+    """Non-padding tokens per second of one by those of the other."""
+    return compared(lambda: 1 / other().tokens_per_s, lambda: 1 / of().tokens_per_s, rounds)
+
+
+def quick_too(*names: str) -> list[Any]:
+    """The names, some of which every change is measured with."""
+    return [pytest.param(name, marks=pytest.mark.regression if name in QUICK else ()) for name in names]
+
+
+@pytest.mark.parametrize("method", quick_too(*SEVEN))
+def test_a_step_beside_a_bare_one(method: str, hold: Hold) -> None:
+    trained = job(method, docstrings(ROWS), LENGTH)
+    ratio = compared(lambda: in_order(trained).step_s, lambda: bare(trained, STEPS).step_s, rounds=4)
+    hold(f"step: {method} / bare", ratio, at_most=1.03)
+
+
+@pytest.mark.parametrize("method", [pytest.param(name, marks=pytest.mark.regression) for name in SEVEN])
+def test_the_losses_are_those_of_the_bare_loop(method: str) -> None:
+    found = [train(job(method, docstrings(ROWS), LENGTH), 6).losses for train in (in_order, bare)]
+    assert found[0] == pytest.approx(found[1], abs=2e-5)
+    assert abs(found[0][0] - found[0][-1]) > 1e-3
+
+
+class Unmeasured(StepMeter):
+    """Measures nothing, and so ends nothing either."""
+
+    def _nothing(self, *_: Any, **__: Any) -> None:
+        pass
+
+    on_train_begin = on_step_begin = on_optimizer_step = on_step_end = on_train_end = flush = _nothing
+
+
+def without_measuring(trained: Job) -> float:
+    """Seconds of a step of the same training where nothing is counted, timed, sampled or written."""
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(loop, "StepMeter", Unmeasured))
+        stack.enter_context(patch.object(loop, "summary", lambda *_: SimpleNamespace()))
+        stack.enter_context(patch.object(Measured, "training_step", Trainer.training_step))
+        return in_order(trained).step_s
+
+
+def with_measuring(trained: Job) -> float:
+    """Seconds of a step as a run measures it."""
+    with MemoryMeter("cpu").phase("train"):
+        return in_order(trained).step_s
+
+
+def test_measuring(hold: Hold) -> None:
+    trained = job("lora", docstrings(ROWS), LENGTH)
+    ratio = compared(lambda: with_measuring(trained), lambda: without_measuring(trained), rounds=8)
+    hold("measuring: with / without", ratio, at_most=1.01)
+
+
+@pytest.mark.parametrize("method", quick_too("lora", "full"))
+def test_throughput_beside_peft_style(method: str, hold: Hold) -> None:
+    trained = job(method, docstrings(ROWS), batch_size=SMALL)
+    ratio = throughput(lambda: ours(trained, EPOCH), lambda: peft_style(trained, EPOCH), rounds=3)
+    hold(f"throughput: {method} / peft-style", ratio, at_least=1.3)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [("trl-default", {}), ("trl in float32", {"bf16": False, "gradient_checkpointing": False})],
+    ids=["default", "float32"],
+)
+def test_throughput_beside_trl(name: str, changes: dict[str, Any], hold: Hold) -> None:
+    trained, theirs = (job("lora", docstrings(ROWS), batch_size=SMALL) for _ in range(2))
+    ratio = throughput(lambda: ours(trained, EPOCH), lambda: trl_default(theirs, EPOCH, **changes), rounds=2)
+    hold(f"throughput: lora / {name}", ratio, at_least=1.2)
+
+
+def peak(train: Callable[[Job, int], Pace]) -> float:
+    """Peak memory of a training with the weights of its model, bytes; every token carries loss."""
+    meter = MemoryMeter("cpu")
+    trained = job("lora", docstrings(16), model=WIDE, batch_size=4)
+    trained.rows = trained.rows.map(lambda row: {"labels": row["input_ids"]})
+    with meter.phase("train"):
+        train(trained, 2)
+    return float(meter.phases[0].peak_allocated_bytes or 0)
+
+
+@pytest.mark.regression
+def test_peak_memory_with_a_large_vocabulary(hold: Hold) -> None:
+    ratio = Ratio.of([(peak(ours), peak(peft_style)) for _ in range(2)])
+    hold("peak memory: lora / peft-style, vocabulary 32k", ratio, at_most=0.7)
+
+
+@pytest.mark.regression
+def test_a_dpo_step_beside_a_supervised_one(hold: Hold) -> None:
+    pairs = job("dpo", docstrings(ROWS), LENGTH, batch_size=SMALL)
+    assert "ref_chosen_logps" in pairs.rows.column_names
+    rows = [
+        training_row(Tokens(pairs.rows[i]["prompt_ids"], pairs.rows[i][f"{answer}_ids"]))
+        for start in range(0, len(pairs.rows), SMALL)
+        for answer in ("chosen", "rejected")
+        for i in range(start, start + SMALL)
+    ]
+    answers = job("lora", docstrings(ROWS), LENGTH, batch_size=2 * SMALL)
+    answers = replace(answers, rows=Dataset.from_list(rows))
+    assert in_order(pairs).tokens == in_order(answers).tokens
+    ratio = compared(lambda: in_order(pairs).step_s, lambda: in_order(answers).step_s, rounds=3)
+    hold("step: dpo / sft on the same tokens", ratio, at_most=1.6)
