@@ -26,6 +26,7 @@ from bench.records.schema import Scores
 
 T = TypeVar("T")
 CHOSEN = ("classification", "multiple_choice")  # kinds of task whose answers are given
+AT_ONCE = 2**26  # logits, 256 MiB, up to which those of right answers are computed in the pass that reads the prompts
 READ = ("preference", "text")  # kinds without an answer
 
 
@@ -80,7 +81,7 @@ def evaluate(
         found = evaluation.options()
     elif all(t.rejected is not None for t in tokens):
         found = evaluation.pairs()
-    elif reads is None or data.kind in READ:
+    elif reads is None or data.kind in READ or evaluation.logits() > AT_ONCE:
         found = evaluation.completions()
     else:
         found = evaluation.answers(task)
@@ -165,6 +166,11 @@ class Evaluation:
                 self.examples, writer.log_probs, completions, writer.texts(), strict=True
             )
         ]
+
+    def logits(self) -> int:
+        """Of all tokens of the completions in a full batch, about."""
+        tokens = sum(len(t.completion) for t in self.tokens) / len(self.tokens)
+        return int(self.room.rows * tokens * inner_model(self.model).config.vocab_size)
 
     def classes(self) -> list[Outcome]:
         """A classifier's most probable class."""

@@ -244,3 +244,16 @@ def test_a_prompt_leaves_room_for_the_longest_choice(adapted):
         expected = sum(float(logits[len(prompt) - 1 + i, token]) for i, token in enumerate(choice))
         assert score == pytest.approx(expected, abs=1e-4)
     assert outcome.tokens == len(cut.completion)
+
+
+def test_loss_and_answers_are_the_same_from_one_pass_as_from_two(adapted, monkeypatch):
+    """Two where the logits of the right answers are many."""
+    model, tokenizer = adapted("llama", Prompt(virtual_tokens=4))
+    examples = tuple(replace(e, rejected=None) for e in EXAMPLES)
+    split = data(examples, (), "generation")
+    one, first = evaluate(model, tokenizer, split, examples, GENERATE, Room(3))
+    monkeypatch.setattr("bench.evaluate.scores.AT_ONCE", 0)
+    two, second = evaluate(model, tokenizer, split, examples, GENERATE, Room(3))
+    assert one.loss == pytest.approx(two.loss, rel=1e-5)
+    assert [o.loss for o in first] == pytest.approx([o.loss for o in second], rel=1e-4)
+    assert [o.prediction for o in first] == [o.prediction for o in second]
