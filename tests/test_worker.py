@@ -243,6 +243,43 @@ def test_a_failure_is_a_status_that_keeps_what_was_reached(error: BaseException,
         assert record.traceback.rstrip().endswith(str(error))
 
 
+@dataclass
+class Wide(Lora):
+    """LoRA on a model that has memory for few rows in evaluation."""
+
+    name: str = "wide"
+    most: int = 2
+
+    def adapt(self, model: Any, context: Context) -> Any:
+        def run_out(module: torch.nn.Module, _: Any, given: dict[str, Any]) -> None:
+            if not module.training and len(given["attention_mask"]) > self.most:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+        model.register_forward_pre_hook(run_out, with_kwargs=True)
+        return super().adapt(model, context)
+
+
+def test_an_evaluation_that_runs_out_of_memory_goes_on_with_half_the_batch(make_run):
+    roomy, _ = carry_out(make_run(Wide(most=1000)))
+    tight, _ = carry_out(make_run(Wide(most=2)))
+    assert (tight.status, roomy.status) == (Status.OK, Status.OK)
+    assert roomy.evaluation.halved == []
+    said = tight.evaluation.halved
+    assert said
+    assert all(line.endswith("halved: CUDA out of memory. Tried to allocate 2.00 GiB.") for line in said)
+    for split in ("validation", "test"):
+        expected, found = getattr(roomy.evaluation, split), getattr(tight.evaluation, split)
+        assert found.loss == pytest.approx(expected.loss, rel=1e-5)
+        assert found.metrics["exact_match"] == expected.metrics["exact_match"]
+    assert tight.evaluation.general_loss == pytest.approx(roomy.evaluation.general_loss, rel=1e-5)
+
+
+def test_an_evaluation_without_room_for_a_single_row_is_out_of_memory(make_run):
+    record, _ = carry_out(make_run(Wide(most=0), measure=Measure(warmup_steps=1, eval_batch_size=1)))
+    assert (record.status, record.failed_phase) == (Status.OOM, "evaluate")
+    assert record.training is not None
+
+
 def test_a_divergence_keeps_its_steps(make_run):
     run = make_run(Lora(learning_rate=1e20), warmup=0.0)
     record, _ = carry_out(run)

@@ -79,7 +79,9 @@ class Measure:
 
     warmup_steps: int = 5  # first steps left out of the timing
     memory_interval: float = 0.002  # seconds between two readings of the allocator, where it keeps no peak of its own
-    eval_batch_size: int = 128  # rows at once; a prompt with 16 choices is 16 rows
+    eval_batch_size: int = (
+        128  # rows at once, at most: halved where memory runs out; a prompt with 16 choices is 16 rows
+    )
     test: bool = True  # false in a search: choices are made on validation
     forgetting: bool = True  # loss on general text
     general_tokens: int = 16384  # of that text

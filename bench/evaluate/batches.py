@@ -8,6 +8,8 @@ from accelerate.utils.memory import clear_device_cache
 
 from bench.measure.memory import is_out_of_memory
 
+Report = Callable[[int, int], None]  # examples done, examples in all
+
 
 @dataclass
 class Room:

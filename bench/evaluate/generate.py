@@ -18,7 +18,7 @@ from transformers.generation import StopStringCriteria
 
 from bench.config import Task
 from bench.data.tokens import pad
-from bench.evaluate.batches import Room, in_batches
+from bench.evaluate.batches import Report, Room, in_batches
 from bench.evaluate.reading import Read, Reader, reader
 from bench.models.logits import inner_model
 
@@ -53,9 +53,8 @@ def generate(
     if reads is not None:
         writer = Writer(reads, tokenizer, prompts, greedy(model, tokenizer, task))
         writer.finish(room)
-        rows: Sequence[Any] = writer.written
-    else:
-        rows = _by_library(model, tokenizer, prompts, task, room, kind)
+        return writer.texts()
+    rows = _by_library(model, tokenizer, prompts, task, room, kind)
     return [cut(tokenizer.decode(row, skip_special_tokens=True), task.stop) for row in rows]
 
 
@@ -88,17 +87,24 @@ class Writer:
         tokenizer: of the model.
         prompts: token ids.
         settings: when an answer ends.
+        completions: other answers, whose log-probabilities are wanted from the same pass over the prompts.
+        report: is told how many answers are finished, of how many.
         written: the answers as token ids, by prompt.
+        log_probs: summed, of the completions.
     """
 
     reads: Reader
     tokenizer: Any
     prompts: Sequence[list[int]]
     settings: GenerationConfig
+    completions: Sequence[list[int]] = ()
+    report: Report = lambda done, of: None
     written: list[list[int]] = field(init=False)
+    log_probs: list[float] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.written = [[] for _ in self.prompts]
+        self.written, self.log_probs = [[] for _ in self.prompts], [0.0] * len(self.prompts)
+        self.completions = self.completions or [[]] * len(self.prompts)
         self._waiting = sorted(range(len(self.prompts)), key=lambda i: len(self.prompts[i]))  # the longest last
         self._at_work: list[int] = []
         self._read: Read | None = None
@@ -113,10 +119,16 @@ class Writer:
             if not room.suffices(partial(self._work, rows), rows, longest):
                 self._put_back()
 
+    def texts(self) -> list[str]:
+        """The answers, without what follows the first of the stop texts."""
+        stops = self.settings.stop_strings or ()
+        return [cut(self.tokenizer.decode(row, skip_special_tokens=True), stops) for row in self.written]
+
     def _longest(self) -> int:
         """Tokens of the longest row, with its answer, among those at work and the next."""
-        lengths = [len(self.prompts[i]) for i in (*self._at_work, *self._waiting[-1:])]
-        return max(lengths) + self.settings.max_new_tokens
+        new = self.settings.max_new_tokens
+        some = (*self._at_work, *self._waiting[-1:])
+        return max(len(self.prompts[i]) + max(new, len(self.completions[i])) for i in some)
 
     def _work(self, rows: int) -> None:
         """Let prompts into the free places among so many rows, then write until it is worth letting in the next."""
@@ -128,7 +140,10 @@ class Writer:
         some = [self._waiting.pop() for _ in range(min(places, len(self._waiting)))]
         if some:
             self._at_work += some
-            read = self.reads.read([self.prompts[i] for i in some])
+            completions = [self.completions[i] for i in some]
+            read, log_probs = self.reads.read_through([self.prompts[i] for i in some], completions)
+            for i, value in zip(some, log_probs.tolist(), strict=True):
+                self.log_probs[i] = value
             self._read = read if self._read is None else self._read.joined(read)
 
     def _step(self) -> None:
@@ -140,6 +155,8 @@ class Writer:
         ended = self._ended()
         stay = [place for place, end in enumerate(ended) if not end]
         self._at_work = [self._at_work[place] for place in stay]
+        if len(stay) < len(ended):
+            self.report(len(self.prompts) - len(self._waiting) - len(stay), len(self.prompts))
         if not stay:
             self._read = None
         else:

@@ -11,7 +11,6 @@ adapters) has no reader.
 """
 
 import inspect
-import os.path
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,8 +22,8 @@ from torch.nn.functional import pad as fill
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from bench.data.tokens import IGNORED, PadRight, Tokens, pad, training_row
-from bench.models.logits import completion_log_probs, inner_model, logits_only_at
+from bench.data.tokens import pad
+from bench.models.logits import inner_model, logits_only_at
 
 SHARED = 8  # tokens that prompts must have in common for these to be read apart
 
@@ -50,6 +49,17 @@ class Read:
         first = int(mask.any(0).int().argmax())  # before it all is padding
         layers = [(keys[at, :, first:], values[at, :, first:]) for keys, values in _layers(self.cache)]
         return Read(_cache(layers), mask[:, first:], self.logits[at])
+
+    def move_right(self) -> None:
+        """Move what every row has, which is padded on the right so far, to the right end."""
+        missing = self.mask.shape[1] - self.mask.sum(1, keepdim=True)
+        least = int(missing.min())
+        at = torch.arange(least, self.mask.shape[1], device=self.mask.device) - missing
+        index = at.clamp(min=0)[:, None, :, None]
+        self.mask = (at >= 0).to(self.mask.dtype)
+        for layer in self.cache.layers:
+            layer.keys = layer.keys.gather(2, index.expand(-1, layer.keys.shape[1], -1, layer.keys.shape[3]))
+            layer.values = layer.values.gather(2, index.expand(-1, layer.values.shape[1], -1, layer.values.shape[3]))
 
     def joined(self, other: "Read") -> "Read":
         """These rows and the other's."""
@@ -88,24 +98,40 @@ class Reader:
 
     def read(self, prompts: Sequence[list[int]]) -> Read:
         """The keys and values of prompts, which begin with what they share, and the logits after them."""
-        rows = [prompt[self.shared :] for prompt in prompts]
+        return self.read_through(prompts, [[]] * len(prompts))[0]
+
+    def read_through(self, prompts: Sequence[list[int]], completions: Sequence[list[int]]) -> tuple[Read, Tensor]:
+        """Read prompts with their completions.
+
+        Returns:
+            What `read` gives for the prompts, and the summed log-probability of each completion, [prompts].
+        """
+        lengths = [len(prompt) - self.shared for prompt in prompts]
+        rows = [
+            prompt[self.shared :] + completion[:-1] for prompt, completion in zip(prompts, completions, strict=True)
+        ]
         ids, mask = self._padded(rows)
-        last = torch.zeros_like(mask, dtype=torch.bool)
-        last[range(len(rows)), [len(row) - 1 for row in rows]] = True
-        if self.start is None:
-            with logits_only_at(self.model, last):
-                output = self.model(
-                    input_ids=ids, attention_mask=mask, past_key_values=DynamicCache(), use_cache=True, return_dict=True
-                )
-            cache, logits = output.get("past_key_values"), output.logits
-            virtual = cache.get_seq_length() - mask.shape[1] if keeps_all(cache) else 0
-            mask = fill(mask, (virtual, 0), value=1)
-        else:
-            start = self.start.select([0] * len(rows))
-            cache = start.cache
-            logits = self.follow(cache, start.mask, ids, mask, last)
-            mask = torch.cat([start.mask, mask], 1)
-        return Read(cache, _to_the_right(cache, mask) if keeps_all(cache) else mask, logits)
+        place, ends = torch.arange(ids.shape[1], device=ids.device), torch.tensor(lengths, device=ids.device)[:, None]
+        keep = mask.bool() & (place >= ends - 1)  # the token at t+1 is predicted at t
+        cache, before, logits = self._first(ids, mask, keep)
+        counts = keep.sum(1)
+        read = Read(cache, torch.cat([before, (place < ends).to(mask.dtype)], 1), logits[counts.cumsum(0) - counts])
+        if keeps_all(cache):
+            read.move_right()
+        targets = [token for completion in completions for token in completion or [0]]
+        log_probs = -cross_entropy(logits.float(), torch.tensor(targets, device=ids.device), reduction="none")
+        return read, torch.zeros(len(rows), device=ids.device).index_add(0, keep.nonzero()[:, 0], log_probs)
+
+    def _first(self, ids: Tensor, mask: Tensor, keep: Tensor) -> tuple[Any, Tensor, Tensor]:
+        """The first pass over rows: their cache, the mask of what was in it before, and the logits to be kept."""
+        if self.start is not None:
+            start = self.start.select([0] * len(ids))
+            return start.cache, start.mask, self.follow(start.cache, start.mask, ids, mask, keep)
+        with logits_only_at(self.model, keep):
+            output = self.model(input_ids=ids, attention_mask=mask, past_key_values=DynamicCache(), use_cache=True)
+        cache = output.get("past_key_values")
+        virtual = cache.get_seq_length() - ids.shape[1] if keeps_all(cache) else 0
+        return cache, torch.ones_like(mask[:, :1]).expand(-1, virtual), output.logits
 
     def follow(self, cache: DynamicCache, before: Tensor, ids: Tensor, mask: Tensor, keep: Tensor) -> Tensor:
         """Logits [kept, vocabulary] where `keep` is set, of tokens `ids` [rows, length], padded as `mask` says.
@@ -124,19 +150,6 @@ class Reader:
         with logits_only_at(self.inner, keep):
             logits: Tensor = self.inner(**inputs).logits
         return logits
-
-    def log_probs(self, rows: Sequence[Tokens]) -> Tensor:
-        """Summed log-probability of each completion after its prompt, [rows]."""
-        batch = PadRight(0)([training_row(Tokens(t.prompt[self.shared :], t.completion)) for t in rows])
-        batch = {name: values.to(self.inner.device) for name, values in batch.items()}
-        if self.start is None:
-            return completion_log_probs(self.model, batch)
-        start = self.start.select([0] * len(rows))
-        labelled = batch["labels"][:, 1:] != IGNORED
-        keep = fill(labelled, (0, 1))  # the token at t+1 is predicted at t
-        logits = self.follow(start.cache, start.mask, batch["input_ids"], batch["attention_mask"], keep)
-        log_probs = -cross_entropy(logits.float(), batch["labels"][:, 1:][labelled], reduction="none")
-        return torch.zeros(len(rows), device=log_probs.device).index_add(0, labelled.nonzero()[:, 0], log_probs)
 
     def step(self, read: Read, tokens: Tensor) -> Read:
         """The rows with one token more each, [rows]."""
@@ -158,11 +171,18 @@ def reader(model: nn.Module, prompts: Sequence[list[int]]) -> Reader | None:
     kinds = {type(layer) for layer in DynamicCache(config=inner.config).layers}
     if not kinds <= {DynamicLayer, DynamicSlidingWindowLayer}:
         return None
-    shared = min(len(os.path.commonprefix(list(prompts))), min(map(len, prompts)) - 1)  # noqa: RUF071  of any sequences
+    shared = min(_in_common(prompts), min(map(len, prompts)) - 1)
     start = Reader(model).read([prompts[0][: max(1, shared)]])
     if not keeps_all(start.cache):
         return None
     return Reader(model, shared, start) if shared >= SHARED else Reader(model)
+
+
+def _in_common(rows: Sequence[list[int]]) -> int:
+    """Tokens with which all rows begin: what the first and the last in order share, all between them share too."""
+    first, last = min(rows), max(rows)
+    both = zip(first, last, strict=False)
+    return next((i for i, (one, other) in enumerate(both) if one != other), min(len(first), len(last)))
 
 
 def keeps_all(cache: object) -> bool:
@@ -190,16 +210,3 @@ def _layers(cache: DynamicCache) -> list[tuple[Tensor, Tensor]]:
 def _widened(layer: tuple[Tensor, Tensor], by: int) -> tuple[Tensor, Tensor]:
     keys, values = layer
     return fill(keys, (0, 0, by, 0)), fill(values, (0, 0, by, 0))
-
-
-def _to_the_right(cache: DynamicCache, mask: Tensor) -> Tensor:
-    """Move what every row has to the right end, padding to the left, and return the mask of that."""
-    missing = mask.shape[1] - mask.sum(1, keepdim=True)
-    if not missing.any():
-        return mask
-    at = torch.arange(mask.shape[1], device=mask.device) - missing
-    index = at.clamp(min=0)[:, None, :, None]
-    for layer in cache.layers:
-        layer.keys = layer.keys.gather(2, index.expand_as(layer.keys))
-        layer.values = layer.values.gather(2, index.expand_as(layer.values))
-    return (at >= 0).to(mask.dtype)

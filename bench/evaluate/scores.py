@@ -16,17 +16,17 @@ from bench.config import Task
 from bench.data.example import Example, TaskData
 from bench.data.tokens import PadRight, Tokens, class_row, tokenise, training_row
 from bench.evaluate import metrics
-from bench.evaluate.batches import Room, in_batches
+from bench.evaluate.batches import Report, Room, in_batches
 from bench.evaluate.choices import answer_log_probs
-from bench.evaluate.generate import generate
+from bench.evaluate.generate import Writer, generate, greedy
 from bench.evaluate.outcome import Outcome
 from bench.evaluate.reading import Reader, reader
 from bench.models.logits import class_log_probs, completion_log_probs, inner_model
 from bench.records.schema import Scores
 
 T = TypeVar("T")
-Report = Callable[[int, int], None]  # examples done, examples in all
 CHOSEN = ("classification", "multiple_choice")  # kinds of task whose answers are given
+AT_ONCE = 2**26  # logits, 256 MiB, up to which those of right answers are computed in the pass that reads the prompts
 READ = ("preference", "text")  # kinds without an answer
 
 
@@ -79,12 +79,16 @@ def evaluate(
         found = evaluation.choices(task.max_length)
     elif data.kind == "multiple_choice":
         found = evaluation.options()
+    elif all(t.rejected is not None for t in tokens):
+        found = evaluation.pairs()
+    elif reads is None or data.kind in READ or evaluation.logits() > AT_ONCE:
+        found = evaluation.completions()
     else:
-        found = evaluation.pairs() if all(t.rejected is not None for t in tokens) else evaluation.completions()
-        if data.kind not in READ:
-            answers = generate(model, tokenizer, [t.prompt for t in tokens], task, room, kind, reads)
-            for outcome, answer in zip(found, answers, strict=True):
-                outcome.prediction = answer
+        found = evaluation.answers(task)
+    if data.kind not in (*CHOSEN, *READ) and any(o.prediction is None for o in found):
+        answers = generate(model, tokenizer, [t.prompt for t in tokens], task, room, kind, reads)
+        for outcome, answer in zip(found, answers, strict=True):
+            outcome.prediction = answer
     loss = sum(o.loss for o in found) / sum(o.tokens for o in found)
     names = metrics.named(task.metrics, data.kind)
     return Scores(len(found), loss, metrics.measure(names, found, bounded=kind != "classifier")), found
@@ -92,7 +96,7 @@ def evaluate(
 
 @dataclass
 class Evaluation:
-    """One split on its way through the model, in one of five ways."""
+    """One split on its way through the model, in one of six ways."""
 
     model: nn.Module
     tokenizer: Any
@@ -142,13 +146,31 @@ class Evaluation:
 
         def score(batch: list[int]) -> list[Outcome]:
             rows = [self.tokens[i] for i in batch]
-            values = self.reads.log_probs(rows) if self.reads else self._log_probs(rows)
             return [
                 Outcome(self.examples[i], -value, len(self.tokens[i].completion))
-                for i, value in zip(batch, values.tolist(), strict=True)
+                for i, value in zip(batch, self._log_probs(rows).tolist(), strict=True)
             ]
 
         return self._each([len(t.prompt) + len(t.completion) for t in self.tokens], score)
+
+    def answers(self, task: Task) -> list[Outcome]:
+        """Generated answers, and from the same pass over the prompts the loss of the right ones."""
+        assert self.reads is not None
+        prompts, completions = [t.prompt for t in self.tokens], [t.completion for t in self.tokens]
+        settings = greedy(self.model, self.tokenizer, task)
+        writer = Writer(self.reads, self.tokenizer, prompts, settings, completions, self.report)
+        writer.finish(self.room)
+        return [
+            Outcome(example, -value, len(completion), prediction)
+            for example, value, completion, prediction in zip(
+                self.examples, writer.log_probs, completions, writer.texts(), strict=True
+            )
+        ]
+
+    def logits(self) -> int:
+        """Of all tokens of the completions in a full batch, about."""
+        tokens = sum(len(t.completion) for t in self.tokens) / len(self.tokens)
+        return int(self.room.rows * tokens * inner_model(self.model).config.vocab_size)
 
     def classes(self) -> list[Outcome]:
         """A classifier's most probable class."""

@@ -8,7 +8,8 @@ import torch
 from transformers import AutoModelForCausalLM, FalconH1Config, Lfm2Config, MambaConfig
 
 from bench.evaluate import choices
-from bench.evaluate.choices import choice_log_probs
+from bench.evaluate.choices import answer_log_probs, choice_log_probs
+from bench.evaluate.reading import reader
 from bench.method import Method
 from methods.lora import Lora
 from methods.prefix import Prefix
@@ -61,9 +62,10 @@ def test_a_score_is_the_sum_over_the_choice_s_tokens(adapted: Adapted):
 
 def test_choices_of_one_token_need_no_second_pass(adapted: Adapted):
     model, _ = adapted("llama", Prompt(virtual_tokens=5))
-    passes = []
+    passes: list[int] = []
+    reads = reader(model, PROMPTS)
     handle = model.get_base_model().register_forward_pre_hook(lambda *_: passes.append(1))
-    scores = choice_log_probs(model, PROMPTS, [[5], [6], [7]])
+    scores = choice_log_probs(model, PROMPTS, [[5], [6], [7]], reads)
     handle.remove()
     assert len(passes) == 1
     with torch.no_grad():
@@ -96,3 +98,32 @@ def test_a_model_with_a_recurrent_state_is_scored_too(name: str):
     with torch.no_grad():
         expected = apart(model, PROMPTS, CHOICES)
     assert torch.equal(choice_log_probs(model, PROMPTS, CHOICES), expected)
+
+
+SOME_ANSWERS = [[[40, 0]], [[41, 50, 51, 0], [9]], [[5, 6], [7, 8, 9], [40]]]
+OF_ANY_LENGTH = [[0, 9, 30, 31, 32, 60, 8], [0, 200], [7, 0, 7, 0]]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: m.name if m else "base")
+def test_prompts_of_different_lengths_with_answers_of_their_own(method: Method | None, adapted: Adapted):
+    model, _ = adapted("llama", method)
+    together = answer_log_probs(model, reader(model, OF_ANY_LENGTH), OF_ANY_LENGTH, SOME_ANSWERS)
+    assert [len(row) for row in together] == [1, 2, 3]
+    with torch.no_grad():
+        for prompt, some, found in zip(OF_ANY_LENGTH, SOME_ANSWERS, together, strict=True):
+            torch.testing.assert_close(found, choices._apart(model, [prompt], [some])[0], atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: m.name if m else "base")
+def test_an_encoder_reads_a_prompt_once(method: Method | None, adapted_t5: Adapted):
+    model = adapted_t5(method)[0]
+    read = []
+    handle = model.get_encoder().register_forward_pre_hook(
+        lambda _, __, given: read.append(len(given["attention_mask"])), with_kwargs=True
+    )
+    found = answer_log_probs(model, None, OF_ANY_LENGTH, SOME_ANSWERS)
+    handle.remove()
+    assert read == [3]
+    with torch.no_grad():
+        for prompt, some, scores in zip(OF_ANY_LENGTH, SOME_ANSWERS, found, strict=True):
+            torch.testing.assert_close(scores, choices._apart(model, [prompt], [some])[0], atol=1e-4, rtol=1e-5)
