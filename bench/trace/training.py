@@ -157,7 +157,9 @@ class _Job:
         together = min(run.train.gradient_accumulation, MICRO_BATCHES)
         size = workload.rows * together
         rows = [self._row(length, i) for length in (workload.mean_tokens, workload.longest_tokens) for i in range(size)]
-        settings = replace(run.train, batch_size=size, gradient_accumulation=together, save_every=0)
+        settings = replace(
+            run.train, batch_size=size, gradient_accumulation=together, save_every=0, group_by_length=False
+        )
         short = replace(run, train=settings, budget=replace(run.budget, steps=2, tokens=0, epochs=0.0, seconds=0.0))
         short.launch = replace(run.launch, processes=1)
         dataset = self._dataset(rows)
