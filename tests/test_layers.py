@@ -42,7 +42,7 @@ LAYERS: dict[str, tuple[set[str], set[str] | None]] = {
     "bench.data": (_BASIS, None),
     "bench.models": (_BASIS | {"bench.data"}, None),
     "bench.measure": (_BASIS, None),
-    "bench.evaluate": (_BASIS | {"bench.data", "bench.models"}, None),
+    "bench.evaluate": (_BASIS | {"bench.data", "bench.models", "bench.measure"}, None),
     "bench.trained": (_BASIS | {"bench.data", "bench.evaluate", "bench.models"}, None),
     "bench.train": (_BASIS | {"bench.data", "bench.models", "bench.measure"}, None),
 }

@@ -252,7 +252,7 @@ class Wide(Lora):
 
     def adapt(self, model: Any, context: Context) -> Any:
         def run_out(module: torch.nn.Module, _: Any, given: dict[str, Any]) -> None:
-            if not module.training and len(given["attention_mask"]) > self.most:
+            if not module.training and len(given["input_ids"]) > self.most:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
         model.register_forward_pre_hook(run_out, with_kwargs=True)

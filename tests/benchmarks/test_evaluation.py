@@ -120,20 +120,20 @@ def held(
 
 @pytest.mark.benchmark
 def test_answers_of_any_length(hold: Hold, base: tuple[Any, Any], pydoc: TaskData):
-    examples = cut_anywhere(pydoc.test, 200)
-    held(hold, "evaluation, generated answers", base, generating(examples), WRITE, in_file_order, 5)
+    examples = cut_anywhere(pydoc.test, 150)
+    held(hold, "evaluation, generated answers", base, generating(examples), WRITE, in_file_order, 3)
 
 
 @pytest.mark.benchmark
 def test_few_shot_prompts(hold: Hold, base: tuple[Any, Any], pydoc: TaskData):
-    shots, rest = draw(cut_anywhere(pydoc.test, 104), 4, 0)
+    shots, rest = draw(cut_anywhere(pydoc.test, 54), 4, 0)
     examples = with_shots(rest, shots)
     held(hold, "evaluation, four-shot answers", base, generating(examples), WRITE, in_file_order, 3)
 
 
 @pytest.mark.benchmark
 def test_choices(hold: Hold, base: tuple[Any, Any], pydoc: TaskData):
-    data = replace(pydoc, test=pydoc.test[:60])
+    data = replace(pydoc, test=pydoc.test[:30])
 
     def usual(model: Any, tokenizer: Any, examples: Sequence[Example], task: Task) -> Found:
         return every_choice_in_file_order(model, tokenizer, examples, data.choices)
@@ -145,7 +145,7 @@ def test_choices(hold: Hold, base: tuple[Any, Any], pydoc: TaskData):
 @pytest.mark.regression
 def test_a_few_answers(hold: Hold, base: tuple[Any, Any], pydoc: TaskData):
     """The short form, on fewer rows."""
-    examples = cut_anywhere(pydoc.test, 60)
+    examples = cut_anywhere(pydoc.test, 50)
     held(hold, "evaluation, short", base, generating(examples), replace(WRITE, max_new_tokens=64), in_file_order, 3)
 
 

@@ -19,6 +19,7 @@ from bench.config import Data, Task
 from bench.data import tasks
 from bench.data.example import Message
 from bench.data.tokens import tokenise
+from bench.evaluate.batches import Room
 from bench.evaluate.generate import generate
 from bench.models import load
 from bench.trained.find import Finished
@@ -101,7 +102,7 @@ def test_base_and_tuned_answer_as_the_evaluation_has_them_answer(method: Any, tr
     ):
         [prompt] = tokenise([example], tokenizer, TASK.max_length)
         longer = replace(TASK, max_new_tokens=12)
-        [expected] = generate(model.eval(), tokenizer, [prompt.prompt], longer, 1)
+        [expected] = generate(model.eval(), tokenizer, [prompt.prompt], longer, Room(1))
         assert answers(speaker, inner, new_tokens=12) == expected
     assert answers(before, inner, new_tokens=12) != answers(after, inner, new_tokens=12)
     [alone] = speakers(found, "cpu", frame_of(found.run), with_base=False)
