@@ -13,10 +13,14 @@ from bench.method import discover
 from bench.models.families import TRIED
 from bench.pytest_plugin import properties
 
-QUICK = ("full", "lora", "prefix", "prompt")  # on all families by default; the others on one, the rest are slow tests
+# Tested by default: four on every kind of model; on one, those and whatever uses a hook or an objective of its own.
+EVERYWHERE = ("full", "lora", "prefix", "prompt")
+HOOKS = ("qlora", "ptuning", "dpo", "kto", "orpo", "adalora", "eva", "lisa", "loraplus", "ia3", "bitfit")
 FIRST = TRIED[0]
 PAIRS = [
-    pytest.param(name, family, marks=() if family == FIRST or name in QUICK else pytest.mark.slow)
+    pytest.param(
+        name, family, marks=() if name in EVERYWHERE or (name in HOOKS and family == FIRST) else pytest.mark.slow
+    )
     for family in TRIED
     for name in (every() if family == FIRST else discover())  # variants differ by values alone
 ]
