@@ -132,6 +132,7 @@ def test_few_shot_prompts(hold: Hold, base: tuple[Any, Any], pydoc: TaskData):
 
 
 @pytest.mark.benchmark
+@pytest.mark.regression
 def test_choices(hold: Hold, base: tuple[Any, Any], pydoc: TaskData):
     data = replace(pydoc, test=pydoc.test[:30])
 
@@ -139,14 +140,6 @@ def test_choices(hold: Hold, base: tuple[Any, Any], pydoc: TaskData):
         return every_choice_in_file_order(model, tokenizer, examples, data.choices)
 
     held(hold, "evaluation, 16 choices", base, data, CHOOSE, usual, 3)
-
-
-@pytest.mark.benchmark
-@pytest.mark.regression
-def test_a_few_answers(hold: Hold, base: tuple[Any, Any], pydoc: TaskData):
-    """The short form, on fewer rows."""
-    examples = cut_anywhere(pydoc.test, 50)
-    held(hold, "evaluation, short", base, generating(examples), replace(WRITE, max_new_tokens=64), in_file_order, 3)
 
 
 def generating(examples: tuple[Example, ...]) -> TaskData:
