@@ -9,12 +9,9 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
 from bench.data.example import Example, Message
-
-if TYPE_CHECKING:
-    pass
 
 FEW = 20_000  # examples that stay in memory
 BATCH = 1000  # examples that are written together
