@@ -131,7 +131,11 @@ LATE = pyarrow.table({"day": pyarrow.array([10**8], pyarrow.int32()).cast(pyarro
             "expected columns of different names, found 'text' 2 times",
         ),
         ("a.jsonl.gz", b"no gzip", "expected a whole .gz file, found a damaged one ("),
-        ("a.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 99, mtime=0)[:-9], "expected a whole .gz file, found a damaged one ("),
+        (
+            "a.jsonl.gz",
+            gzip.compress(b'{"a": 1}\n' * 99, mtime=0)[:-9],
+            "expected a whole .gz file, found a damaged one (",
+        ),
         (
             "a.jsonl.gz",
             _damaged(gzip.compress(MANY, mtime=0), 60, 30),
