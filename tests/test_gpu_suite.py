@@ -1,5 +1,6 @@
 """The GPU suite without a GPU: what its experiment runs, a rehearsal of some of it, and that its tests can fail."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -104,7 +105,7 @@ def test_without_the_mark_no_test_on_a_gpu_is_chosen():
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "tests/gpu"]
     done = subprocess.run(command, cwd=suite.ROOT, capture_output=True, text=True)
     assert done.returncode == 5, done.stdout  # pytest's for: no tests
-    assert "no tests collected (9 deselected)" in done.stdout
+    assert re.search(r"no tests collected \([1-9]\d* deselected\)", done.stdout)
 
 
 # --- figures made by hand: the tests on a GPU pass with right predictions, and fail with wrong ones ---
