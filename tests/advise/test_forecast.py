@@ -56,10 +56,13 @@ def test_the_expected_longest_of_a_batch_is_that_of_all_draws() -> None:
 
 
 def test_the_batches_of_rows_of_one_length_are_those_that_come() -> None:
-    run = Run(get("lora")(), train=Train(batch_size=2))
-    rows = Dataset.from_list([{"input_ids": [1] * n, "labels": [1] * n} for n in (10, 30, 28, 12)])
-    assert workload(run, rows, 2) == Workload(rows=2, mean_tokens=21, longest_tokens=30, labelled=20 / 21, padded=True)
-    assert workload(run, rows, 1).mean_tokens == 20
+    rows = Dataset.from_list([{"input_ids": [1] * n, "labels": [1] * n} for n in (10, 30) * 100])
+    grouped, drawn = (Run(get("lora")(), train=Train(batch_size=2, group_by_length=each)) for each in (True, False))
+    found = workload(grouped, rows, 2)
+    assert (found.rows, found.mean_tokens, found.longest_tokens, found.padded) == (2, 20, 30, True)
+    assert found.labelled == pytest.approx(1, abs=0.02)
+    assert workload(drawn, rows, 2).mean_tokens == 25
+    assert workload(grouped, rows, 1).mean_tokens == 20
 
 
 def test_the_batches_of_rows() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.benchmarks.synthetic import make_store
 
-pytestmark = [pytest.mark.benchmark, pytest.mark.regression]
+pytestmark = pytest.mark.benchmark
 ROOT = Path(__file__).parents[2]
 HELP_S, TABLE_S, RECORDS, ROUNDS = 0.5, 1.0, 1_000, 7
 
@@ -31,11 +31,15 @@ def seconds(folder: Path, *arguments: str) -> float:
     return median(found[1:])
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help"), ("methods",), ("table", "--help")])
+@pytest.mark.parametrize(
+    "arguments",
+    [pytest.param(("--help",), marks=pytest.mark.regression), ("run", "--help"), ("methods",), ("table", "--help")],
+)
 def test_help(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     assert seconds(tmp_path, *arguments) < HELP_S
 
 
+@pytest.mark.regression
 def test_a_table_of_1_000_records(tmp_path: Path) -> None:
     make_store(tmp_path / "runs", RECORDS)
     assert seconds(tmp_path, "table", "runs") < TABLE_S

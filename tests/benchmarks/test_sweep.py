@@ -84,7 +84,6 @@ def test_a_short_sweep(tmp_path: Path, hold: Hold) -> None:
     hold("short sweep / train and evaluate", ratio, at_most=1.15)
 
 
-@pytest.mark.regression
 def test_the_time_of_a_run_does_not_grow_with_the_sweep(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hold: Hold
 ) -> None:

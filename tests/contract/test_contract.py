@@ -15,7 +15,7 @@ from bench.pytest_plugin import properties
 
 # Tested by default: four on every kind of model; on one, those and whatever uses a hook or an objective of its own.
 EVERYWHERE = ("full", "lora", "prefix", "prompt")
-HOOKS = ("qlora", "ptuning", "dpo", "kto", "orpo", "adalora", "eva", "lisa", "loraplus", "ia3", "bitfit")
+HOOKS = ("qlora", "ptuning", "dpo", "kto", "orpo", "adalora", "lisa", "loraplus", "ia3", "bitfit")
 FIRST = TRIED[0]
 PAIRS = [
     pytest.param(

@@ -79,9 +79,9 @@ def test_what_befalls_the_second_process_ends_the_run(train, tmp_path, view, fau
     (tmp_path / "runs" / base.environment.hardware / "fault.txt").write_text(fault)
     record, _ = train("prompt", 2, worker="second_process")
     assert record.status is status
-    assert record.failed_phase in ("adapt", "train")  # of the first process, which may be a little behind
+    assert record.failed_phase in ("load", "adapt", "train")  # of the first process, which may be a little behind
     assert record.reason.splitlines()[0] == reason
-    assert record.phases[0].name == "load"
+    assert [phase.name for phase in record.phases][:1] in ([], ["load"])
 
 
 def test_ctrl_c_reaches_both_processes_and_leaves_a_checkpoint(train, view):

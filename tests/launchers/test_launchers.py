@@ -31,7 +31,10 @@ def check(done: subprocess.CompletedProcess[str], launcher: str, records, folder
     assert {path.name for path in folder.iterdir()} == {"results"}
 
 
-@pytest.mark.parametrize("launcher", ["basic", "joblib", "submitit_local"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("basic", "submitit_local")]
+
+
+@pytest.mark.parametrize("launcher", ["joblib", *SLOW])
 def test_a_sweep_ends_in_one_table_and_typed_again_runs_nothing(launcher: str, sweep, type_, records, tmp_path: Path):
     done = sweep(f"hydra/launcher={launcher}", "method=lora,prompt")
     check(done, launcher, records, tmp_path)
@@ -43,6 +46,7 @@ def test_a_sweep_ends_in_one_table_and_typed_again_runs_nothing(launcher: str, s
     assert (table.stdout, table.stderr) == (done.stdout.partition("\nRecords: ")[0], "")
 
 
+@pytest.mark.slow
 def test_the_runs_and_their_losses_are_those_of_the_own_launcher(sweep, records):
     assert sweep("method=lora").returncode == 0
     own = {record["run_id"]: record for record in records()}
@@ -89,7 +93,7 @@ def test_without_slurm_it_says_so(sweep, tmp_path: Path):
     )
 
 
-@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+@pytest.mark.parametrize("launcher", ["joblib", *SLOW[:1]])
 def test_ctrl_c_ends_it_with_130_and_the_table_of_what_is_done(launcher: str, start, tmp_path: Path):
     process = start(f"hydra/launcher={launcher}", "method=lora,prompt", "budget.steps=100000")
     deadline = time.monotonic() + 60

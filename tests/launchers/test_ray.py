@@ -37,6 +37,7 @@ def cluster(
     assert left == []
 
 
+@pytest.mark.slow
 def test_the_runs_of_a_sweep_are_done_on_both_nodes(cluster: tuple[str, list[Path]], sweep, records, tmp_path: Path):
     address, locks = cluster
     done = sweep("hydra/launcher=ray", f"hydra.launcher.ray.init.address='{address}'", "method=lora,prompt")

@@ -107,6 +107,7 @@ def test_batches_without_padding_and_with_all_logits() -> None:
     assert whole.breakdown["logits"] > packed.breakdown["logits"]
 
 
+@pytest.mark.slow
 def test_micro_batches_beyond_the_second_add_time_and_no_memory() -> None:
     two, four = (same(question("lora", "llama", gradient_accumulation=n, batch_size=4 * n)) for n in (2, 4))
     assert four.live_bytes == two.live_bytes
