@@ -72,7 +72,7 @@ def test_a_step_beside_a_bare_one(method: str, hold: Hold) -> None:
     hold(f"step: {method} / bare", ratio, at_most=1.03)
 
 
-@pytest.mark.parametrize("method", [pytest.param(name, marks=pytest.mark.regression) for name in SEVEN])
+@pytest.mark.parametrize("method", quick_too(*SEVEN))
 def test_the_losses_are_those_of_the_bare_loop(method: str) -> None:
     found = [train(job(method, docstrings(ROWS), LENGTH), 6).losses for train in (in_order, bare)]
     assert found[0] == pytest.approx(found[1], abs=2e-5)
@@ -109,7 +109,7 @@ def test_measuring(hold: Hold) -> None:
     hold("measuring: with / without", ratio, at_most=1.01)
 
 
-@pytest.mark.parametrize("method", quick_too("lora", "full"))
+@pytest.mark.parametrize("method", ["lora", "full"])
 def test_throughput_beside_peft_style(method: str, hold: Hold) -> None:
     trained = job(method, docstrings(ROWS), batch_size=SMALL)
     ratio = throughput(lambda: ours(trained, EPOCH), lambda: peft_style(trained, EPOCH), rounds=3)
