@@ -42,20 +42,18 @@ def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def adapted(request: pytest.FixtureRequest) -> Callable[..., tuple[Any, Any]]:
-    """Makes a tiny `llama` or `gpt2` with a method on it (None: the untouched base), and its tokenizer.
+def on_model() -> Callable[..., tuple[Any, Any]]:
+    """Puts a method on a model of given settings (None: the untouched base); returns it and its tokenizer.
 
     What trains is moved away from its start by noise, because a fresh LoRA changes nothing.
     """
     import torch
 
-    from bench.config import Model
     from bench.method import Context
     from bench.models.load import info, load
     from bench.models.tiny import TEXT
 
-    def make(architecture: str, method: Method | None, noise: float = 0.05) -> tuple[Any, Any]:
-        settings = Model(name="tiny", path=request.getfixturevalue(f"tiny_{architecture}"))
+    def make(settings: Any, method: Method | None, noise: float = 0.05) -> tuple[Any, Any]:
         model, tokenizer = load(settings, "cpu", method.quantization() if method else None, torch.float32)
         if method is None:
             return model.eval(), tokenizer
@@ -66,5 +64,17 @@ def adapted(request: pytest.FixtureRequest) -> Callable[..., tuple[Any, Any]]:
                 if parameter.requires_grad:
                     parameter.add_(noise * torch.randn_like(parameter))
         return model.eval(), tokenizer
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def adapted(request: pytest.FixtureRequest, on_model: Callable[..., tuple[Any, Any]]) -> Callable[..., tuple[Any, Any]]:
+    """Puts a method on a tiny `llama` or `gpt2`, as `on_model` does."""
+    from bench.config import Model
+
+    def make(architecture: str, method: Method | None, noise: float = 0.05) -> tuple[Any, Any]:
+        settings = Model(name="tiny", path=request.getfixturevalue(f"tiny_{architecture}"))
+        return on_model(settings, method, noise)
 
     return make
