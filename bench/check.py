@@ -11,6 +11,7 @@ from pathlib import Path
 from bench.app import UserError
 from bench.capabilities import HEADERS
 from bench.config import Model
+from bench.lean import lean_imports
 from bench.method import Method, PluginError, did_you_mean
 
 DESCRIPTION = """Run the contract that every method must keep, and print its clauses: kept, unsupported with a reason,
@@ -82,8 +83,9 @@ def _wanted(overrides: Sequence[str], families: str | None) -> tuple[Method, Seq
 
 def check(method: Method, models: Sequence[str] | Model) -> int:
     """Print every clause's outcome on every model; 1 if one is broken."""
-    from bench import contract
-    from bench.contract.probe import probe
+    with lean_imports():
+        from bench import contract
+        from bench.contract.probe import probe
 
     counts = dict.fromkeys(("kept", "unsupported", "broken"), 0)
     clauses = contract.CLAUSES

@@ -1,5 +1,6 @@
 """What the whole suite shares: tiny base models on disk. torch is imported by the fixtures, not by every test run."""
 
+import gc
 import signal
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -7,6 +8,15 @@ from typing import Any
 import pytest
 
 from bench.method import Method
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _libraries_are_no_garbage() -> Iterator[None]:
+    """Every training collects garbage, for which what the test modules import need not be looked through."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def pytest_configure() -> None:

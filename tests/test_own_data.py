@@ -190,6 +190,7 @@ def validation_loss(record: Record) -> float:
     return record.evaluation.validation.loss
 
 
+@pytest.mark.slow
 def test_a_classifier_and_a_summariser_go_through_sweep_table_and_resume(
     labelled: Path, summaries: Path, tmp_path: Path
 ):

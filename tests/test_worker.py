@@ -330,6 +330,7 @@ def in_fresh_process(runs: list[Run], results: Path) -> list[list[dict[str, Any]
     return [store.read_lines(results / run.run_id() / store.STEPS) for run in runs]
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_losses_to_the_last_bit_and_another_seed_gives_others(make_run, tmp_path: Path):
     quick = Measure(test=False, forgetting=False)
     runs = [make_run(method, seed, quick) for seed in (0, 1) for method in (Lora(dropout=0.1), Dpo())]

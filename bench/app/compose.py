@@ -49,6 +49,8 @@ def register() -> None:
     for name in discover():
         register_method(name)
 
+    # Hydra copies its sources for each composition, and with them this store of all methods: half of the time
+    ConfigStore.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
     Plugins.instance()  # have put launchers there too, which Hydra would take for the schemas of our files
     for name, _ in listing.named("hydra/launcher"):
         store.repo["hydra"]["launcher"].pop(f"{name}.yaml", None)

@@ -52,9 +52,8 @@ def _answer(path: list[str], question: bytes) -> Any:
 def _start(path: list[str]) -> "subprocess.Popen[bytes]":
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in path)}
     pipe = subprocess.PIPE
-    child = subprocess.Popen(
-        [sys.executable, "-c", f"from {__name__} import main; main()"], stdin=pipe, stdout=pipe, env=environment
-    )
+    code = f"from bench.lean import lean_imports\nwith lean_imports(): from {__name__} import main\nmain()"
+    child = subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, env=environment)
     atexit.register(_close, child)
     return child
 

@@ -11,6 +11,8 @@ import io
 import logging
 import os
 
+from bench.lean import lean_imports
+
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads and forked data loaders do not agree
 os.environ.setdefault("TQDM_DISABLE", "1")  # progress is reported by events; bars would only fill worker.log
@@ -18,7 +20,7 @@ os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # is_available() do
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns of optional kernels when it is imported
 
 # a library that is installed besides may greet the user, who would see it on the terminal of the launcher
-with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), lean_imports():
     import datasets
     import torch
     import transformers.models.auto.modeling_auto

@@ -87,6 +87,7 @@ def _pytest(cwd: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_pytest_runs_the_contract_alone_where_no_path_is_named(tmp_path: Path):
     (tmp_path / "test_other.py").write_text("def test_other(): pass\n", encoding="utf-8")
     done = _pytest(tmp_path, "--tunebench-method", "prompt", "--tunebench-family", "llama,bert", "-k", "not traceable")

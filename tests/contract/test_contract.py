@@ -1,7 +1,6 @@
 """The contract: every clause over every registered method and named variant, on a tiny model of each kind."""
 
-import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -24,15 +23,6 @@ PAIRS = [
     for family in TRIED
     for name in (every() if family == FIRST else discover())  # variants differ by values alone
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _frozen_libraries() -> Iterator[None]:
-    """Every training collects garbage, for which the objects of the libraries need not be looked through."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.mark.parametrize(("name", "family"), PAIRS)

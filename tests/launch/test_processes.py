@@ -43,7 +43,9 @@ def train(tiny_llama, tmp_path, view, monkeypatch):
     return start
 
 
-@pytest.mark.parametrize("method", ["lora", "full", "prompt", "dpo", "kto"])
+@pytest.mark.parametrize(
+    "method", ["lora", "dpo", *(pytest.param(name, marks=pytest.mark.slow) for name in ("full", "prompt", "kto"))]
+)
 def test_two_processes_have_the_losses_of_one_with_the_doubled_batch(train, method):
     one, alone = train(method, 1)
     two, together = train(method, 2)

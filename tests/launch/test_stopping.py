@@ -74,7 +74,7 @@ def _wait(condition: Callable[[], object], seconds: float = 60.0) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("deed", ["hang", "stop"])
+@pytest.mark.parametrize("deed", [pytest.param("hang", marks=pytest.mark.slow), "stop"])
 def test_sigkill_of_the_parent_takes_the_child_along_and_the_next_launch_goes_on(faults, parent, deed):
     faults.plan("train", deed, "lora")
     process = parent("in_phase")
@@ -91,7 +91,10 @@ def test_sigkill_of_the_parent_takes_the_child_along_and_the_next_launch_goes_on
     faults.one_record_each()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGTERM, *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGHUP, signal.SIGINT))],
+)
 def test_a_stopping_signal_lets_the_run_write_its_record(faults, parent, number):
     faults.plan("train", "hang", "lora")
     process = parent("in_phase")

@@ -58,6 +58,7 @@ def test_the_runs_and_their_losses_are_those_of_the_own_launcher(sweep, records)
         assert record["evaluation"]["validation"]["loss"] == own[run_id]["evaluation"]["validation"]["loss"]
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_is_a_row_and_the_others_are_done(sweep, records):
     done = sweep("hydra/launcher=joblib", "method=lora", "train.warmup=0", "method.learning_rate=1e20,1e-3")
     assert done.returncode == 1
@@ -66,6 +67,7 @@ def test_a_run_that_fails_is_a_row_and_the_others_are_done(sweep, records):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_batches_follow_each_other(sweep, records):
     done = sweep("hydra/launcher=basic", "hydra.sweeper.max_batch_size=1", "method=lora,prompt")
     assert done.returncode == 0, done.stderr
@@ -93,7 +95,8 @@ def test_without_slurm_it_says_so(sweep, tmp_path: Path):
     )
 
 
-@pytest.mark.parametrize("launcher", ["joblib", *SLOW[:1]])
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["joblib", "basic"])
 def test_ctrl_c_ends_it_with_130_and_the_table_of_what_is_done(launcher: str, start, tmp_path: Path):
     process = start(f"hydra/launcher={launcher}", "method=lora,prompt", "budget.steps=100000")
     deadline = time.monotonic() + 60

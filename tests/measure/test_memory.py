@@ -1,8 +1,4 @@
-"""The memory meter against allocations of known size.
-
-In a process whose heap is in many pieces a reading takes longer, and the meter, which keeps to its share of the time,
-reads less often: these tests belong before those that leave such a heap, as they are in the order of the suite.
-"""
+"""The memory meter against allocations of known size."""
 
 import subprocess
 import sys
@@ -30,6 +26,14 @@ def _warm() -> None:
     torch.zeros(64, 64) @ torch.zeros(64, 64)
 
 
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read whatever it takes: in a heap of many pieces, as other tests leave it, the meter's share of the time is over
+    after one reading in seconds."""
+    monkeypatch.setattr(memory, "SHARE", 0.9)
+
+
+@pytest.mark.usefixtures("often")
 def test_an_allocation_is_seen_though_it_is_gone_when_the_phase_ends():
     meter = MemoryMeter("cpu", 0.001)
     with meter.phase("train") as phase:
@@ -46,6 +50,7 @@ def test_an_allocation_is_seen_though_it_is_gone_when_the_phase_ends():
     assert meter.current is None
 
 
+@pytest.mark.usefixtures("often")
 def test_a_temporary_inside_an_expression_is_seen():
     matrix = torch.ones(5000, 4000)  # 80 MB
     meter = MemoryMeter("cpu", 0.001)
@@ -57,6 +62,7 @@ def test_a_temporary_inside_an_expression_is_seen():
     assert phase.peak_allocated_bytes == pytest.approx(160 * MB, rel=0.05)
 
 
+@pytest.mark.usefixtures("often")
 def test_phases_do_not_leak_into_one_another_but_what_stays_counts_in_all():
     meter = MemoryMeter("cpu", 0.001)
     with meter.phase("load") as load:
@@ -84,6 +90,7 @@ def _raise_in(meter: MemoryMeter) -> None:
         raise MemoryError(f"no room for more than {block.numel()}")
 
 
+@pytest.mark.usefixtures("often")
 def test_a_phase_that_raises_is_measured_too():
     meter = MemoryMeter("cpu", 0.001)
     with pytest.raises(MemoryError, match="no room"):
@@ -112,6 +119,7 @@ def test_weights_that_stay_in_their_mapped_file_count(tmp_path: Path):
     assert train.peak_allocated_bytes < 5 * MB
 
 
+@pytest.mark.usefixtures("often")
 def test_without_glibc_the_resident_set_is_sampled_and_said_so(monkeypatch, tmp_path):
     monkeypatch.setattr(memory, "heap_reader", lambda: None)
     monkeypatch.setattr(process.Resident, "_CLEAR", tmp_path / "missing" / "clear_refs")

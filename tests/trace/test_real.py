@@ -16,15 +16,7 @@ from bench.trace.training import trace
 
 VOCABULARY = 2048  # that of the embedded tokenizer
 QUICK = ("bert", "gemma3", "gpt2", "mamba", "t5")  # a family of each kind; the others are slow tests
-COMMON = (
-    "dpo",
-    "full",
-    "lora",
-    "prefix",
-    "prompt",
-    "ptuning",
-    "qlora",
-)  # the others, which the contract traces too, are slow tests
+COMMON = ("dpo", "full", "lora", "prefix", "prompt", "ptuning", "qlora")  # the contract traces the others too
 WORKLOAD = Workload(rows=4, mean_tokens=32, longest_tokens=64)
 
 
@@ -41,14 +33,8 @@ def same(asked: Question) -> Trace:
     """The trace without content, which is checked against the one in earnest."""
     found, real = trace(asked), trace(asked, pretend=False)
     keys = (
-        "live_bytes",
-        "allocated_bytes",
-        "reserved_bytes",
-        "static_bytes",
-        "breakdown",
-        "checkpoint_bytes",
-        "tokens",
-    )
+        "live_bytes", "allocated_bytes", "reserved_bytes", "static_bytes", "breakdown", "checkpoint_bytes", "tokens",
+    )  # fmt: skip
     assert {key: getattr(found, key) for key in keys} == {key: getattr(real, key) for key in keys}
     assert found.peak_operation == real.peak_operation
     products = [{(o.flops, o.bytes): o.count for o in each.operations if o.kind == "matmul"} for each in (found, real)]
@@ -57,10 +43,13 @@ def same(asked: Question) -> Trace:
     return found
 
 
-@pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize(
-    "method",
-    [name if name in COMMON else pytest.param(name, marks=pytest.mark.slow) for name in sorted(discover())],
+    ("method", "checkpointing"),
+    [
+        pytest.param(name, on, marks=[] if (name in COMMON and not on) or name == "lora" else pytest.mark.slow)
+        for name in sorted(discover())
+        for on in (False, True)
+    ],
 )
 def test_every_method(method: str, checkpointing: bool) -> None:
     supports = discover()[method]().supports
@@ -74,7 +63,7 @@ def test_every_method(method: str, checkpointing: bool) -> None:
     same(asked)
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("method", [pytest.param("full", marks=pytest.mark.slow), "lora"])
 def test_logits_in_pieces(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunks, "positions", lambda vocabulary: 16)
     pieces = same(question(method, "llama"))

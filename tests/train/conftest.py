@@ -1,7 +1,6 @@
 """Short trainings of tiny models, and what they wrote."""
 
-import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,16 +36,6 @@ class Fitted:
     @property
     def losses(self) -> list[float]:
         return [line["loss"] for line in self.lines]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _quick_collection() -> Iterator[None]:
-    """Keep the garbage collector, which a trainer runs when it starts, off what the imports made: most of the time."""
-    import bench.train.loop  # noqa: F401
-
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture

@@ -175,6 +175,7 @@ def test_every_line_of_a_pipe_is_a_prompt(trained: Callable[..., Finished], tmp_
     assert "each prompt alone, as in training: " in done.stderr
 
 
+@pytest.mark.slow
 def test_at_a_terminal_ctrl_d_ends_it(trained: Callable[..., Finished]):
     command = [sys.executable, "-m", "bench", "chat", str(trained(LORA).folder), "--raw", "--max-new-tokens", "3"]
     leader, follower = pty.openpty()
