@@ -67,7 +67,7 @@ def dataset(key: str, depends: object, rows: Callable[[], Rows]) -> "Dataset":
         return Dataset.from_list(list(rows()))
     path = folder / f"{_hash(key, depends, version('datasets'), version('tokenizers'))}.arrow"
     if not path.exists():
-        _make(path, lambda temporary: _write_rows(temporary, rows()))
+        kept.make(path, lambda temporary: _write_rows(temporary, rows()))
     try:
         found = Dataset.from_file(str(path))
         os.utime(path)
@@ -136,23 +136,10 @@ def _keep(folder: Path, key: str, data: TaskData, facts: schema.Data) -> None:
     """The splits first: where the head is, all is."""
     for name in tasks.SPLITS:
         split = getattr(data, name)
-        if not _make(folder / f"{key}.{name}.arrow", partial(spool.write, examples=split)):
+        if not kept.make(folder / f"{key}.{name}.arrow", partial(spool.write, examples=split)):
             return
     head: Mapping[str, Any] = {k: v for k, v in vars(data).items() if k not in tasks.SPLITS}
     kept.write(folder / f"{key}.json", json.dumps({**head, "facts": asdict(facts)}).encode())
-
-
-def _make(path: Path, write: Callable[[Path], None]) -> bool:
-    """Let `write` make the file, whole or not at all; returns whether it is there."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    except OSError:  # no room
-        return False
-    finally:
-        temporary.unlink(missing_ok=True)
-    return True
 
 
 def _write_rows(path: Path, rows: Rows) -> None:

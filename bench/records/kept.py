@@ -5,12 +5,14 @@ was read from a file that had changed just before is not kept, as the file is no
 same tick of the clock would leave its signature as it is.
 """
 
+import contextlib
 import functools
 import hashlib
 import os
 import stat
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from bench import __version__
@@ -41,19 +43,27 @@ def own(folder: Path) -> bool:
 
 def write(path: Path, content: bytes) -> None:
     """Put `content` into a folder of the cache, whole or not at all; that this cannot be done is no error."""
+    with contextlib.suppress(OSError):  # nothing may be written there
+        path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
+        if own(path.parent) and make(path, lambda temporary: temporary.write_bytes(content)):
+            _clear(path.parent)
+
+
+def make(path: Path, write: Callable[[Path], object]) -> bool:
+    """Let `write` make the file `path` under another name, so that it is there whole or not at all.
+
+    Returns:
+        Whether it is there: there may be no room.
+    """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
-        if not own(path.parent):
-            return
-        try:
-            temporary.write_bytes(content)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        _clear(path.parent)
-    except OSError:  # no room, or nothing may be written there
-        pass
+        write(temporary)
+        os.replace(temporary, path)
+    except OSError:
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
 
 
 @functools.cache

@@ -17,6 +17,7 @@ from transformers import Trainer
 
 from bench.config import Model
 from bench.data.tokens import Tokens, training_row
+from bench.measure import memory
 from bench.measure.memory import MemoryMeter
 from bench.train import loop
 from bench.train.meter import StepMeter
@@ -138,8 +139,10 @@ def peak(train: Callable[[Job, int], Pace]) -> float:
 
 
 @pytest.mark.regression
-def test_peak_memory_with_a_large_vocabulary(hold: Hold) -> None:
-    ratio = Ratio.of([(peak(ours), peak(peft_style)) for _ in range(2)])
+def test_peak_memory_with_a_large_vocabulary(hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "SHARE", 0.5)  # what reading costs is not asked here, and no peak is to be missed
+    peak(ours)  # the first has what the libraries allocate once
+    ratio = Ratio.of([(peak(ours), peak(peft_style)) for _ in range(3)])
     hold("peak memory: lora / peft-style, vocabulary 32k", ratio, at_most=0.7)
 
 

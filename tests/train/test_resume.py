@@ -78,7 +78,7 @@ def _weights(model) -> dict[str, torch.Tensor]:
     ],
     ids=lambda method: method.name,
 )
-@pytest.mark.parametrize("accumulation", [1, 2])
+@pytest.mark.parametrize("accumulation", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_an_interrupted_training_goes_on_to_the_same_losses_bit_for_bit(train, tmp_path, method, accumulation):
     settings = {"save_every": 3, "schedule": "cosine", "gradient_accumulation": accumulation}
     # in a step; the reference is asked too, and both about the answers to other prompts
