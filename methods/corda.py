@@ -50,6 +50,7 @@ class Corda(DataOffset):
     """
 
     name: str = "corda"
+    learning_rate: float = 1e-3
 
     def look(self, model: Any, config: Any, rows: "list[dict[str, Tensor]]") -> None:
         """At the covariance of every layer's inputs."""

@@ -17,7 +17,7 @@ class DeLora(LinearAdapter):
     """
 
     name: str = "delora"
-    learning_rate: float = 1e-2
+    learning_rate: float = 3e-3
     rank: int = 8
     strength: float = 15.0  # at the start
 

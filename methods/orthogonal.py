@@ -22,7 +22,7 @@ class Oft(LinearAdapter):
     """
 
     name: str = "oft"
-    learning_rate: float = 1e-2
+    learning_rate: float = 1e-3
     block_size: int = 32  # where it does not divide a layer's inputs, the nearest size that does
 
     def config(self, model: Any) -> Any:
@@ -115,7 +115,7 @@ class Psoft(LinearAdapter):
     """
 
     name: str = "psoft"
-    learning_rate: float = 1e-2
+    learning_rate: float = 1e-3
     rank: int = 32  # of the principal subspace
 
     def config(self, model: Any) -> Any:

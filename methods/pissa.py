@@ -39,6 +39,7 @@ class Pissa(Offset):
     """
 
     name: str = "pissa"
+    learning_rate: float = 3e-3
     iterations: int = 16  # of the fast singular value decomposition; 0: an exact one, which takes far longer
 
     def start(self, layer: Any) -> None:
@@ -64,6 +65,7 @@ class Olora(Offset):
     takes_conv1d: ClassVar[bool] = False  # peft decomposes the weight as it is stored
 
     name: str = "olora"
+    learning_rate: float = 1e-3
 
     def start(self, layer: Any) -> None:
         """By the QR decomposition."""

@@ -103,7 +103,7 @@ class TinyLora(LinearAdapter):
     takes_conv1d: ClassVar[bool] = True
 
     name: str = "tinylora"
-    learning_rate: float = 5e-2
+    learning_rate: float = 2e-3
     rank: int = 2  # singular vectors
     numbers: int = 64  # trained ones of a group of layers
     sharing: float = 0.0  # 0: every layer is a group, 1: all of them are one
