@@ -22,6 +22,8 @@ TICK_NS = 100_000_000  # no clock of a file system is coarser, but those of whol
 COARSE_TICK_NS = 2_000_000_000
 RECORDS = Path(__file__).parent  # all that is kept depends on what records are
 UNUSED_S = 60 * 24 * 3600  # a file that nobody has used for so long goes
+ROOM_BYTES = 20 * 2**30  # of a folder; in one with more, the files that were used last stay
+AT_WORK_S = 3600  # a file that was used so lately stays in any case
 
 
 def settled(signature: Signature, now_ns: int) -> bool:
@@ -45,8 +47,8 @@ def write(path: Path, content: bytes) -> None:
     """Put `content` into a folder of the cache, whole or not at all; that this cannot be done is no error."""
     with contextlib.suppress(OSError):  # nothing may be written there
         path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
-        if own(path.parent) and make(path, lambda temporary: temporary.write_bytes(content)):
-            _clear(path.parent)
+        if own(path.parent):
+            make(path, lambda temporary: temporary.write_bytes(content))
 
 
 def make(path: Path, write: Callable[[Path], object]) -> bool:
@@ -63,6 +65,8 @@ def make(path: Path, write: Callable[[Path], object]) -> bool:
         return False
     finally:
         temporary.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # another process clears it too
+        _clear(path.parent)
     return True
 
 
@@ -76,7 +80,11 @@ def code(*packages: Path) -> str:
 
 
 def _clear(folder: Path) -> None:
-    """Remove what nobody has used for long, also what a killed writer left."""
-    for path in folder.iterdir():
-        if path.stat().st_mtime < time.time() - UNUSED_S:
+    """Remove what nobody has used for long, also what a killed writer left, and of too much the longest unused."""
+    now, room = time.time(), ROOM_BYTES
+    found = [(path, path.stat()) for path in folder.iterdir()]
+    for path, facts in sorted(found, key=lambda each: each[1].st_mtime, reverse=True):
+        room -= facts.st_size
+        unused = now - facts.st_mtime
+        if unused > UNUSED_S or (room < 0 and unused > AT_WORK_S):
             path.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from torch.utils.data import Sampler
 
 TOGETHER = 50  # batches, whose rows are sorted
 PARTS = 2  # at least, each sorted by itself; else batches of few rows would be the same ones every time
+EPOCH_BITS = 16  # of the generator's seed: no epoch of one seed is one of another's
 READ = 1000  # places that are handed out from one list
 
 
@@ -44,7 +45,8 @@ class Grouped(Sampler[int]):
 
     def order(self) -> Tensor:
         """The places in the order of this epoch, [rows]; the rows that fill no batch come last."""
-        drawn, size = torch.Generator().manual_seed(self._seed + self.epoch), self._batch_size
+        drawn = torch.Generator().manual_seed((self._seed << EPOCH_BITS) + self.epoch)
+        size = self._batch_size
         rows = torch.randperm(len(self), generator=drawn)
         count = len(self) // size
         together = max(1, min(TOGETHER, count // PARTS))

@@ -54,7 +54,11 @@ class Pace:
     @property
     def tokens_per_s(self) -> float:
         """Non-padding tokens per second, from the end of the warm-up to the beginning of the last step."""
-        return sum(self.tokens[WARMUP:-1]) / (self.began[-1] - self.began[WARMUP])
+        return self.tokens_per_s_after(WARMUP)
+
+    def tokens_per_s_after(self, steps: int) -> float:
+        """The same from the end of so many steps on."""
+        return sum(self.tokens[steps:-1]) / (self.began[-1] - self.began[steps])
 
 
 def watched(job: Job, train: Callable[[], list[float] | None]) -> Pace:

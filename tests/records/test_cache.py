@@ -233,6 +233,17 @@ def test_what_nobody_used_for_long_goes(results: Path, tmp_path: Path) -> None:
     assert (folder / "new.records").exists()
 
 
+def test_of_too_much_the_longest_unused_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "ROOM_BYTES", 25)
+    for name, age in (("first", 4), ("second", 3), ("third", 2), ("at work", 0)):
+        (tmp_path / name).write_bytes(bytes(10))
+        os.utime(tmp_path / name, (time.time() - age * kept.AT_WORK_S,) * 2)
+    kept.write(tmp_path / "new", bytes(10))
+    assert {path.name for path in tmp_path.iterdir()} == {"new", "at work"}
+    kept.write(tmp_path / "newest", bytes(30))
+    assert {path.name for path in tmp_path.iterdir()} == {"newest", "new", "at work"}
+
+
 def test_tables_at_the_same_time_do_not_disturb_each_other(results: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from bench.records import cache, kept, store; cache.WORTHWHILE = 10**9; "
