@@ -28,7 +28,7 @@ class Grouped(Sampler[int]):
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
-        self._lengths = torch.tensor(lengths)
+        self._lengths = torch.tensor(lengths, dtype=torch.int32)
         self._batch_size, self._seed = batch_size, seed
         self.epoch = 0
 
@@ -47,17 +47,17 @@ class Grouped(Sampler[int]):
         """The places in the order of this epoch, [rows]; the rows that fill no batch come last."""
         drawn = torch.Generator().manual_seed((self._seed << EPOCH_BITS) + self.epoch)
         size = self._batch_size
-        rows = torch.randperm(len(self), generator=drawn)
+        rows = torch.randperm(len(self), generator=drawn, dtype=torch.int32)
         count = len(self) // size
         together = max(1, min(TOGETHER, count // PARTS))
-        parts = rows[: count * size].split(size * together)
-        ordered = [part[self._lengths[part].argsort(descending=True, stable=True)] for part in parts]
-        batches = torch.cat(ordered).view(count, size)
-        batches = batches[torch.randperm(count, generator=drawn)]
+        for part in rows[: count * size].split(size * together):  # in place: a list may have millions of rows
+            part.copy_(part[self._lengths[part].argsort(descending=True, stable=True)])
+        batches = rows[: count * size].view(count, size)
+        chosen = torch.randperm(count, generator=drawn)
         if count and self.epoch == 0:  # what does not fit shall show at once
-            longest = int(self._lengths[batches[:, 0]].argmax())
-            batches[[0, longest]] = batches[[longest, 0]]
-        return torch.cat((batches.flatten(), rows[count * size :]))
+            longest = int(self._lengths[batches[chosen, 0]].argmax())
+            chosen[[0, longest]] = chosen[[longest, 0]]
+        return torch.cat((batches[chosen].flatten(), rows[count * size :]))
 
     def longest(self, micro_batch_size: int) -> list[int]:
         """The longest row of every micro batch of this epoch, tokens."""

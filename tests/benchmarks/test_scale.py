@@ -92,7 +92,7 @@ class Trainings:
     def read(self, rows: int) -> int:
         """Make and read a new data set of so many rows; returns the most memory that it took, in bytes."""
         self._file(str(rows), rows)
-        seconds, most = map(float, self._do(READ, rows, seed=0).split())
+        seconds, most = map(float, self._do(READ, rows, seed=0).splitlines()[-1].split())
         print(f"\n{rows:9,} rows are read in {seconds:.1f} s and {most / 2**20:,.0f} MiB")
         print(f"{rows:9,} rows, the first run:  {self.run(rows, seed=0)}")
         return int(most)
