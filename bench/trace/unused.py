@@ -9,7 +9,9 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-NEVER = ("scipy", "sklearn", "boto3", "matplotlib", "torchvision", "torchaudio", "tensorboard")
+from bench.lean import OPTIONAL
+
+NEVER = (*OPTIONAL, "matplotlib", "torchvision", "torchaudio", "tensorboard")
 DATA = ("datasets", "pandas")  # TRL needs them, which only preferences are traced with
 
 
