@@ -1,11 +1,21 @@
-"""Import the deep-learning libraries in three quarters of the time, with nothing missing afterwards."""
+"""Import the deep-learning libraries in two thirds of the time, with nothing missing afterwards."""
 
 import functools
 import gc
+import hashlib
+import os
+import pickle
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
+from types import ModuleType
 from typing import Any
+
+from bench.records.cache_dir import cache_dir
+from bench.records.kept import own, write
 
 # What transformers and accelerate import where they find it, for things that nothing here does (detection of objects,
 # assisted generation, training on SageMaker). Inside the block they do not find it.
@@ -21,6 +31,7 @@ def lean_imports() -> Iterator[None]:
     """
     import torch
 
+    remember_models()
     compile_now, collecting = torch.compile, gc.isenabled()
     hidden = [name for name in OPTIONAL if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
@@ -51,3 +62,66 @@ def _compile_when_called(function: Callable[..., Any] | None = None, **options: 
         return compiled[0](*args, **kwargs)
 
     return call
+
+
+def remember_models() -> None:
+    """Let transformers, if it is not there yet, not read the sources of all its models when it is imported.
+
+    It looks in two thousand files, twice, for the names that they define. What it finds is kept in the user's cache
+    folder, with when the files were changed.
+    """
+    if "transformers" not in sys.modules and not any(isinstance(each, _ModelsFinder) for each in sys.meta_path):
+        sys.meta_path.insert(0, _ModelsFinder())
+
+
+class _ModelsFinder(MetaPathFinder):
+    """Finds one module of transformers, once, and alters one function there."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        """The specification of that module; None for all others."""
+        if name != "transformers.utils.import_utils":
+            return None
+        sys.meta_path.remove(self)
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is not None and type(spec.loader) is SourceFileLoader:
+            spec.loader = _ModelsLoader(name, spec.loader.path)
+        return spec
+
+
+class _ModelsLoader(SourceFileLoader):
+    """Loads it."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Carry out the module; what reads the folder of all models remembers then what it found."""
+        super().exec_module(module)
+        read = getattr(module, "create_import_structure_from_path", None)
+        if read is not None:
+            models = Path(self.path).parents[1] / "models"
+            content = functools.cache(lambda: _remembered(models, read))
+            module.create_import_structure_from_path = (  # type: ignore[attr-defined]
+                lambda path: pickle.loads(content()) if Path(path) in (models, models / "__init__.py") else read(path)
+            )
+
+
+def _remembered(models: Path, read: Callable[[Path], Any]) -> bytes:
+    """What `read` finds in a folder, pickled; from the cache, which is the user's alone, if no file has changed."""
+    folder = cache_dir()
+    kept = None if folder is None else folder / "imports" / f"{_state(models)}.pickle"
+    if kept is not None and own(kept.parent):
+        with suppress(OSError):
+            return kept.read_bytes()
+    found = pickle.dumps(read(models))
+    if kept is not None:
+        write(kept, found)
+    return found
+
+
+def _state(folder: Path) -> str:
+    """A hash that changes with the files below a folder, and with Python."""
+    state = hashlib.blake2b(sys.version.encode(), digest_size=16)
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(each for each in folders if each != "__pycache__")
+        for name in sorted(files):
+            facts = os.stat(os.path.join(place, name))
+            state.update(f"{place} {name} {facts.st_mtime_ns} {facts.st_size}\n".encode())
+    return state.hexdigest()

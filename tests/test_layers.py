@@ -26,7 +26,7 @@ _BASIS = {"bench.records", "bench.config", "bench.method", "bench.objective", "b
 LAYERS: dict[str, tuple[set[str], set[str] | None]] = {
     "bench.records": (set(), {"platformdirs"}),
     "bench.paths": (set(), set()),
-    "bench.lean": (set(), {"torch"}),
+    "bench.lean": ({"bench.records"}, {"torch"}),
     "bench.objective": (set(), set()),
     "bench.capabilities": ({"bench.paths"}, set()),
     "bench.method": ({"methods", "bench.objective"}, set()),

@@ -1,6 +1,8 @@
 """Imports without what nobody asks of them: it is missing while they last, and not a moment longer."""
 
 import gc
+import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench import lean
 from bench.lean import OPTIONAL, lean_imports
 
 ROOT = Path(__file__).parents[1]
@@ -49,6 +52,50 @@ def test_what_is_decorated_meanwhile_is_compiled_when_it_is_called():
     assert twice(torch.zeros(2)).tolist() == [0.0, 0.0]
     assert len(seen) == 1, "compiled once"
     assert alone(torch.ones(2)).tolist() == [2.0, 2.0]
+
+
+NAMES = """
+import sys
+from bench import lean
+for each in sys.argv[1:]:
+    getattr(lean, each)()
+import transformers, transformers.models
+import transformers.utils.import_utils as utils
+again = utils.define_import_structure(transformers.__path__[0] + "/models")
+print(sum(map(len, again.values())), sorted(dir(transformers)), transformers.LlamaConfig().model_type)
+"""
+
+
+def _names(cache: Path, *calls: str) -> str:
+    environment = {**os.environ, "TUNEBENCH_CACHE": str(cache)}
+    code = [sys.executable, "-c", NAMES, *calls]
+    return subprocess.run(code, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+
+
+def test_transformers_has_all_its_models_without_reading_them(tmp_path: Path) -> None:
+    whole = _names(tmp_path)
+    assert not list(tmp_path.rglob("*"))
+    assert _names(tmp_path, "remember_models") == whole
+    [kept] = (tmp_path / "imports").iterdir()
+    assert _names(tmp_path, "remember_models") == whole
+    found = pickle.loads(kept.read_bytes())
+    del found["llama"]
+    kept.write_bytes(pickle.dumps(found))
+    with pytest.raises(subprocess.CalledProcessError, match="returned non-zero"):
+        _names(tmp_path, "remember_models")  # it is what is kept that counts
+    assert (_names(Path(""), "remember_models")) == whole
+
+
+def test_what_is_kept_of_a_folder_changes_with_its_files(tmp_path: Path) -> None:
+    (tmp_path / "models" / "one").mkdir(parents=True)
+    file = tmp_path / "models" / "one" / "modeling.py"
+    file.write_text("1")
+    before = lean._state(tmp_path / "models")
+    assert lean._state(tmp_path / "models") == before
+    file.write_text("12")
+    changed = lean._state(tmp_path / "models")
+    os.utime(file, ns=(1, 1))
+    assert len({before, changed, lean._state(tmp_path / "models")}) == 3
 
 
 def test_a_worker_starts_without_them_and_can_use_them():

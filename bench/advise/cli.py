@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.advise import validate
 from bench.advise.request import Request, check, find_model, find_task, labelled_share
 from bench.advise.telling import answers
-from bench.advise.tracer import staying
+from bench.advise.tracer import begin, staying
 from bench.advise.units import read_size
 from bench.method import PluginError
 from bench.objective import OBJECTIVES
@@ -41,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 0, 1 if nothing can be run, 2 for a request that cannot be met."""
     given = list(sys.argv[1:] if argv is None else argv)
     if "--validate" in given:  # a question about the past, with options of its own
+        from bench.advise import validate
+
         return validate.main(given)
     options = _parser().parse_args(given)
     try:
@@ -84,13 +85,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _answer(options: argparse.Namespace) -> int:
+    request = _request(options)
+    check(request)
+    begin()
     from bench.advise.advice import advise, as_json
     from bench.advise.cards import listed
     from bench.advise.publish import publish
 
-    request = _request(options)
     card = _card(options.gpu)
-    check(request)
     cards = listed()
     found = advise(request, card, answers, cards, _records(options.results), options.longest)
     publish(found, cards)

@@ -93,6 +93,11 @@ def keep(child: Child) -> None:
     _idle.append(child)
 
 
+def begin(processes: int = WORKERS) -> None:
+    """Start child processes, whose imports take seconds, before the questions are known; to be called in `staying`."""
+    _idle.extend(_child() for _ in range(processes))
+
+
 @contextmanager
 def staying() -> Iterator[None]:
     """Inside the block the child processes stay for the next questions: their imports take longer than an answer."""
@@ -109,6 +114,7 @@ def _close() -> None:
     while _idle:
         child = _idle.pop()
         child.stdin.close()
+        child.kill()  # its own end takes half a second, and its imports, where it was not asked, seconds
         child.wait()
 
 

@@ -5,6 +5,7 @@ import os
 import sys
 import warnings
 
+from bench.lean import remember_models
 from bench.trace.unused import leave_out, leave_out_compiler
 
 
@@ -16,6 +17,7 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     leave_out()
     leave_out_compiler()
+    remember_models()
     from bench.trace.serve import serve
 
     serve(sys.stdin, answers)

@@ -1,15 +1,14 @@
 """Stretch what was recorded of a model with few layers to the model's own depth.
 
 The layers of most architectures are alike, and so is what happens in each of them; only the first and the last have
-other neighbours. So models of three and of four layers are recorded. From the former a record of four layers is made
-by repeating what happened in its middle layer, and only if that is in every event what was recorded of the latter, the
-latter is stretched to the whole depth. Sizes that grow with the number of layers, such as that of a list of the norms
-of all gradients, follow from the difference of the two. What cannot be stretched is recorded in full.
+other neighbours. So models of two and of three layers are recorded. From the latter a record of two layers is made by
+leaving out what happened in its middle layer, and only if that is in every event what was recorded of the former, the
+middle layer is repeated to the whole depth. Sizes that grow with the number of layers, such as that of a list of the
+norms of all gradients, follow from the difference of the two. What cannot be stretched is recorded in full.
 """
 
 import os
 import pickle
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -21,7 +20,7 @@ from bench.trace.layers import OUTSIDE
 from bench.trace.recorder import Recorder
 from bench.trace.result import Marks
 
-SHORT, LONG, MIDDLE = 3, 4, 1  # layers of the models that are recorded, and the one that is repeated
+SHORT, LONG, MIDDLE = 2, 3, 1  # layers of the models that are recorded, and the one that is repeated or left out
 WORTH = 8  # layers, from which on the two are less than half the work
 # Architectures whose layers are all alike. Others may choose between kinds of layers by rules of their own.
 UNIFORM = (
@@ -95,18 +94,18 @@ def stretched(short: Recorded, long: Recorded, depth: int) -> Recorded:
     """The record of a model of `depth` layers.
 
     Raises:
-        Irregular: the record of SHORT layers, stretched to LONG, is not that of LONG layers.
+        Irregular: the record of LONG layers without its middle one is not that of SHORT layers.
     """
     seen, times = long[0], depth - LONG
-    shown, same, whole = _Stretch(short[0], LONG - SHORT), _Stretch(seen, 0), _Stretch(seen, times)
+    shown, same, whole = _Stretch(short[0], 0), _Stretch(seen, -1), _Stretch(seen, times)
     if shown.events != same.events or shown.names != same.names or shown.whose != same.whose:
         raise Irregular
     grown = {source: times * (same.sizes[n] - shown.sizes[n]) for n, source in same.source.items()}
     made = Recorder(pretend=False)
     made.events, made.names = whole.events, whole.names
-    made.sizes = {n: whole.sizes[n] + grown[source] for n, source in whole.source.items()}
+    made.sizes = {n: whole.sizes[n] + grown.get(source, 0) for n, source in whole.source.items()}
     made.shapes = {n: seen.shapes[source] for n, source in whole.source.items()}
-    made.operations = _operations(_repeated(short[0].operations, LONG - SHORT), seen.operations, times)
+    made.operations = _operations(short[0].operations, seen.operations, times)
     made.dispatches = {p: n + times * (n - short[0].dispatches[p]) for p, n in seen.dispatches.items()}
     return made, _marks(short[1], long[1], made, whole, depth)
 
@@ -131,7 +130,7 @@ class _Segment:
 
 
 class _Stretch:
-    """A record in which the middle layer comes `copies` times more.
+    """A record in which the middle layer comes `copies` times more; -1: not at all.
 
     Attributes:
         events: with the tensors numbered anew, as they are allocated.
@@ -161,7 +160,7 @@ class _Stretch:
     def _layers(self, j: int) -> Sequence[int]:
         """The layers that a segment stands for, in the order of the pass."""
         layer = self._segments[j].layer
-        if layer != MIDDLE:
+        if layer != MIDDLE or not self._copies:
             return (self._moved(layer),)
         beside = [self._segments[k].layer if 0 <= k < len(self._segments) else OUTSIDE for k in (j - 1, j + 1)]
         if beside not in ([MIDDLE - 1, MIDDLE + 1], [MIDDLE + 1, MIDDLE - 1]):
@@ -193,20 +192,29 @@ class _Stretch:
         """Which of a tensor's copies is freed in the copy of a segment for `layer`."""
         k, i = self._place[number]
         here, there = self._segments[j].layer, self._segments[k].layer
+        if not self._copies:
+            return k, i, there
         if here != MIDDLE:
             if there == MIDDLE and here == OUTSIDE:
                 raise Irregular
+            if there == MIDDLE and self._copies < 0:  # that of the layer which has taken its place beside this one
+                return self._alike(k, i, MIDDLE - 1 if here > MIDDLE else MIDDLE + 1)
             return k, i, there + self._copies * (there > MIDDLE or there == MIDDLE < here)
         new = there + layer - here
         if there == MIDDLE or layer == here + (self._copies if there > here else 0):
             return k, i, new  # the layer's own, or that of the neighbour which is no copy
         if abs(there - here) != 1 or there == OUTSIDE:
             raise Irregular
-        for beside in (k - 1, k + 1):  # the neighbour is a copy: of the middle layer in the same pass
-            if 0 <= beside < len(self._segments) and self._segments[beside].layer == MIDDLE:
+        return *self._alike(k, i, MIDDLE)[:2], new  # the neighbour is a copy
+
+    def _alike(self, k: int, i: int, layer: int) -> tuple[int, int, int]:
+        """What a neighbour of segment k, that of `layer` in the same pass, allocates in the same place."""
+        size = self._record.sizes[self._segments[k].allocated[i]]
+        for beside in (k - 1, k + 1):
+            if 0 <= beside < len(self._segments) and self._segments[beside].layer == layer:
                 alike = self._segments[beside].allocated
-                if i < len(alike) and self._record.sizes[alike[i]] == self._record.sizes[number]:
-                    return beside, i, new
+                if i < len(alike) and self._record.sizes[alike[i]] == size:
+                    return beside, i, self._moved(layer)
         raise Irregular
 
 
@@ -226,18 +234,21 @@ def _repeated(operations: list[Counted], copies: int) -> list[Counted]:
     return found
 
 
-def _operations(shown: list[Counted], seen: list[Counted], times: int) -> list[Counted]:
+def _operations(short: list[Counted], long: list[Counted], times: int) -> list[Counted]:
     """Those of the whole depth: of the layers repeated, and of all layers together as much larger as they are more."""
-    a, b = Counter(shown), Counter(seen)
-    before, after = list((a - b).elements()), list((b - a).elements())
-    if len(before) != len(after):
+    if len(short) != sum(layer != MIDDLE for layer, _, _ in long):
         raise Irregular
-    grown = []
-    for (_, _, small), (layer, part, large) in zip(before, after, strict=True):
-        if (small.kind, small.dtype) != (large.kind, large.dtype) or layer in range(MIDDLE, LONG - 1):
+    others = iter(short)
+    alike, grown = [], []
+    for layer, part, large in long:
+        at, of, small = (MIDDLE, part, large) if layer == MIDDLE else next(others)
+        if (at, of, small.kind, small.dtype) != (layer - (layer > MIDDLE), part, large.kind, large.dtype):
             raise Irregular
+        if small == large:
+            alike.append((layer, part, large))
+            continue
         flops = large.flops + times * (large.flops - small.flops)
         moved = large.bytes + times * (large.bytes - small.bytes)
         kernels = large.kernels + times * (large.kernels - small.kernels)
         grown.append((layer, part, replace(large, flops=flops, bytes=moved, kernels=kernels)))
-    return _repeated(list((b - (b - a)).elements()), times) + grown
+    return _repeated(alike, times) + grown

@@ -77,14 +77,16 @@ class Recorder(TorchDispatchMode):
         if workspace:
             self._allocate(workspace, f"workspace of {func}", ())
         scratch = len(self.sizes)
-        out = self._carry_out(func, args, kwargs) if self._pretend else func(*args, **kwargs)
+        given = list(tensors((args, kwargs) if kwargs else args))
+        out = self._carry_out(func, args, kwargs, given) if self._pretend else func(*args, **kwargs)
         own = None if self.layers.passing() else self._owners(args)
-        for i, tensor in enumerate(tensors(out)):
+        made = list(tensors(out))
+        for i, tensor in enumerate(made):
             self.note(tensor, func, own[i] if own and i < len(own) else None)
         if workspace:
             self.happens(-scratch)
         if self.counting:
-            self._count(self.layers.here(own[0] if own else None), func, args, kwargs, out)
+            self._count(self.layers.here(own[0] if own else None), func, args, kwargs, given, out, made)
         return out
 
     def __getstate__(self) -> dict[str, Any]:
@@ -162,9 +164,8 @@ class Recorder(TorchDispatchMode):
             self.layers.of[number] = self.whose[-1]
         return number
 
-    def _carry_out(self, func: Any, args: Any, kwargs: Any) -> Any:
+    def _carry_out(self, func: Any, args: Any, kwargs: Any, given: list[Tensor]) -> Any:
         """The operation, for real where nothing fake is among its arguments."""
-        given = list(tensors((args, kwargs)))
         fakes = [isinstance(tensor, FakeTensor) for tensor in given]
         if any(fakes):
             if func in QUICK and all(fakes) and not any(map(_is_sparse, args)):
@@ -188,12 +189,13 @@ class Recorder(TorchDispatchMode):
                 return func(*args, **kwargs)
         return func(*args, **kwargs)
 
-    def _count(self, layer: int, func: Any, args: Any, kwargs: Any, out: Any) -> None:
+    def _count(
+        self, layer: int, func: Any, args: Any, kwargs: Any, given: list[Tensor], out: Any, made: list[Tensor]
+    ) -> None:
         self.dispatches[self.counting] = self.dispatches.get(self.counting, 0) + 1
         name = func.__name__.partition(".")[0]
         if func.is_view or name in IDLE:
             return
-        given, made = list(tensors((args, kwargs))), list(tensors(out))
         first = next((t for t in (*given, *made) if t.is_floating_point()), None)
         if first is None:
             return
@@ -221,13 +223,12 @@ def tensors(tree: Any) -> Iterator[Tensor]:
             yield from (tree._indices(), tree._values())
         else:
             yield tree
-    elif isinstance(tree, tuple | list):
-        for each in tree:
-            if isinstance(each, Tensor | tuple | list | dict):
+    elif isinstance(tree, (tuple, list, dict)):
+        for each in tree.values() if isinstance(tree, dict) else tree:
+            if isinstance(each, Tensor) and not _is_sparse(each):
+                yield each
+            elif isinstance(each, (Tensor, tuple, list, dict)):
                 yield from tensors(each)
-    elif isinstance(tree, dict):
-        for each in tree.values():
-            yield from tensors(each)
 
 
 def _is_sparse(value: Any) -> bool:

@@ -13,6 +13,7 @@ from bench.lean import OPTIONAL
 
 NEVER = (*OPTIONAL, "matplotlib", "torchvision", "torchaudio", "tensorboard")
 DATA = ("datasets", "pandas")  # TRL needs them, which only preferences are traced with
+TENSOR = "torch.distributed.tensor"
 
 
 def leave_out() -> None:
@@ -26,6 +27,8 @@ def bring_back_data() -> None:
     for name in DATA:
         if name in sys.modules and sys.modules[name] is None:
             del sys.modules[name]
+    if isinstance(sys.modules.get(TENSOR), _Tensor):
+        del sys.modules[TENSOR]
 
 
 def leave_out_compiler() -> None:
@@ -36,6 +39,7 @@ def leave_out_compiler() -> None:
     """
     import torch
 
+    sys.modules[TENSOR] = _Tensor(TENSOR)
     nothing = ModuleType("torch._dynamo")
     nothing.__path__ = [str(Path(torch.__file__).parent / "_dynamo")]
     for name in ("disable", "allow_in_graph", "assume_constant_result", "graph_break"):
@@ -45,6 +49,12 @@ def leave_out_compiler() -> None:
     torch.compile = _as_it_is  # type: ignore[assignment]
     torch.distributed.is_available = lambda: False
     import torch._dynamo.config  # which checkpointing reads
+
+
+class _Tensor(ModuleType):
+    """Stands for the module that copying a fake tensor imports to ask whether it is one of that kind."""
+
+    DTensor = type("DTensor", (), {})
 
 
 def _as_it_is(function: Any = None, *_: Any, **__: Any) -> Any:

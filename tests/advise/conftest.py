@@ -92,6 +92,7 @@ def ask(tracer: FakeTracer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     monkeypatch.setenv("TUNEBENCH_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("COLUMNS", "120")  # a terminal in which no row of the tables wraps
     monkeypatch.setattr(cli, "answers", tracer)
+    monkeypatch.setattr(cli, "begin", lambda: None)
 
     def run(*arguments: str) -> tuple[int, str, str]:
         code = cli.main(arguments)
