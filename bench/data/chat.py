@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.data.example import Example, Message
+from bench.data.spool import conversational
 
 DEFAULT = "plain"  # where the tokenizer has no template
 TEMPLATES = Path(__file__).parent / "chat_templates"
@@ -30,7 +31,7 @@ def render(examples: Sequence[Example], tokenizer: Any, template: str = "auto") 
     Raises:
         ValueError: the template refuses a conversation, or is itself wrong.
     """
-    if all(isinstance(example.prompt, str) for example in examples):
+    if not conversational(examples):
         return examples
     writer = _Writer(tokenizer, template)
     return (e if isinstance(e.prompt, str) else writer.example(e, e.prompt) for e in examples)

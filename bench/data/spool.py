@@ -16,6 +16,7 @@ from bench.data.example import Example, Message
 FEW = 20_000  # examples that stay in memory
 BATCH = 1000  # examples that are written together
 FILE = "examples.arrow"
+LIST_SECOND = r'^\["(?:[^"\\]|\\.)*", \['  # an example's text, by `_text`, whose prompt is a list of messages
 
 
 def spool(examples: Iterable[Example]) -> Sequence[Example]:
@@ -53,6 +54,13 @@ def read(path: Path) -> Sequence[Example]:
     return tuple(found) if len(found) <= FEW else found
 
 
+def conversational(examples: Sequence[Example]) -> bool:
+    """Whether the prompt of any of them is a conversation."""
+    if isinstance(examples, Spooled):
+        return examples.conversational()
+    return not all(isinstance(example.prompt, str) for example in examples)
+
+
 class Spooled(Sequence[Example]):
     """The examples of a file, mapped into memory."""
 
@@ -62,6 +70,12 @@ class Spooled(Sequence[Example]):
         table = pyarrow.ipc.open_file(pyarrow.memory_map(str(path))).read_all()
         self._batches: list[pyarrow.Array] = table.column("example").chunks
         self._length = len(table)
+
+    def conversational(self) -> bool:
+        """Whether the prompt of any example is a conversation, without reading one of them in Python."""
+        from pyarrow import compute
+
+        return any(compute.any(compute.match_substring_regex(batch, LIST_SECOND)).as_py() for batch in self._batches)
 
     def __len__(self) -> int:
         return self._length

@@ -61,4 +61,7 @@ class Grouped(Sampler[int]):
 
     def longest(self, micro_batch_size: int) -> list[int]:
         """The longest row of every micro batch of this epoch, tokens."""
-        return [int(part.max()) for part in self._lengths[self.order()].split(micro_batch_size)]
+        ordered = self._lengths[self.order()]
+        whole = len(ordered) // micro_batch_size * micro_batch_size
+        rest = ordered[whole:]
+        return ordered[:whole].view(-1, micro_batch_size).amax(1).tolist() + ([int(rest.max())] if len(rest) else [])

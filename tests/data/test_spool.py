@@ -83,3 +83,14 @@ def test_a_task_of_many_examples_is_that_of_few(
     for name in tasks.SPLITS:
         assert list(getattr(found, name)) == list(getattr(known, name))
     assert found.facts() == known.facts()
+
+
+@pytest.mark.parametrize("place", [None, 0, 2, 4])
+def test_whether_any_prompt_is_a_conversation(tmp_path: Path, place: int | None) -> None:
+    texts = ['[["user", "x"]]', '", [', "\\", '\\", [[', "plain"]
+    examples = [Example(text, text, "answer") for text in texts]
+    if place is not None:
+        examples[place] = Example(texts[place], (Message("user", "x"),), "answer")
+    spool.write(tmp_path / "file", examples)
+    assert spool.conversational(spool.Spooled(tmp_path / "file")) is (place is not None)
+    assert spool.conversational(examples) is (place is not None)
