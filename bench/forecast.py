@@ -7,6 +7,7 @@ kept in the record beside what is measured afterwards.
 
 from collections.abc import Sequence
 
+import numpy as np
 from datasets import Dataset
 
 from bench.advise import tracer
@@ -84,15 +85,15 @@ def workload(run: Run, rows: Dataset, micro_batch_size: int, reference: bool = T
     return Workload(
         rows=micro_batch_size,
         mean_tokens=round(mean),
-        longest_tokens=max(lengths),
+        longest_tokens=int(lengths.max()),
         labelled=min(1.0, labelled(rows) / mean),
-        padded=micro_batch_size > 1 and len(set(lengths)) > 1,
+        padded=micro_batch_size > 1 and bool((lengths != lengths[0]).any()),
         reference=reference,
         classes=classes,
     )
 
 
-def mean_longest(lengths: Sequence[int], count: int) -> float:
+def mean_longest(lengths: Sequence[int] | np.ndarray, count: int) -> float:
     """The expected longest of `count` lengths that are drawn with replacement."""
-    ordered, n = sorted(lengths), len(lengths)
-    return sum(length * (((i + 1) / n) ** count - (i / n) ** count) for i, length in enumerate(ordered))
+    chance = (np.arange(len(lengths) + 1) / len(lengths)) ** count  # that all are among the so many shortest
+    return float(np.sort(lengths) @ np.diff(chance))

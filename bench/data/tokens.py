@@ -97,12 +97,12 @@ def mismatched_row(tokens: Tokens, other: Tokens, max_length: int) -> dict[str, 
     return preference_row(tokens) | others
 
 
-def widths(rows: Any) -> list[int]:
+def widths(rows: Any) -> np.ndarray:
     """Places that each training row takes in a batch; both answers of a pair are rows of it, each with the prompt."""
     if "prompt_ids" not in rows.column_names:
-        return sizes(rows, "input_ids").tolist()
+        return sizes(rows, "input_ids")
     prompt, right, wrong = (sizes(rows, name) for name in PAIR)
-    return (prompt + np.maximum(right, wrong)).tolist()
+    return prompt + np.maximum(right, wrong)
 
 
 def labelled(rows: Any) -> float:

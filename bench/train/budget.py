@@ -1,8 +1,9 @@
 """How long to train, and the learning rate on the way: both follow the share of the budget that is spent."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 
 from bench.config import Budget, Train
@@ -10,7 +11,7 @@ from bench.config import Budget, Train
 ENDLESS = 1_000_000_000  # steps; a budget in seconds ends by the clock
 
 
-def total_steps(budget: Budget, lengths: list[int], batch_size: int) -> int | None:
+def total_steps(budget: Budget, lengths: Sequence[int] | np.ndarray, batch_size: int) -> int | None:
     """Optimizer steps that a budget stands for, or None if the clock decides.
 
     Args:
@@ -21,7 +22,7 @@ def total_steps(budget: Budget, lengths: list[int], batch_size: int) -> int | No
     if budget.seconds:
         return None
     if budget.tokens:
-        return math.ceil(budget.tokens / (batch_size * sum(lengths) / len(lengths)))
+        return math.ceil(budget.tokens / (batch_size * int(np.sum(lengths)) / len(lengths)))
     if budget.epochs:
         return math.ceil(budget.epochs * math.ceil(len(lengths) / batch_size))
     return budget.steps

@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import nn
 from transformers import PrinterCallback
 
@@ -120,12 +121,12 @@ def supervised(dataset: Any) -> Any:
     return _RightAnswers(dataset) if "prompt_ids" in dataset[0] else dataset
 
 
-def lengths(dataset: "Dataset") -> list[int]:
+def lengths(dataset: "Dataset") -> np.ndarray:
     """Non-padding tokens that a step sees of each row; a pair counts its prompt twice, as it is read twice."""
     if "prompt_ids" not in dataset.column_names:
-        return sizes(dataset, "input_ids").tolist()
+        return sizes(dataset, "input_ids")
     prompt, right, wrong = (sizes(dataset, name) for name in PAIR)
-    return (2 * prompt + right + wrong).tolist()
+    return 2 * prompt + right + wrong
 
 
 def precomputes_reference(run: Run, dataset: "Dataset") -> bool:

@@ -8,6 +8,7 @@ where there are not twice as many, and the batches themselves come in a drawn or
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Sampler
@@ -27,8 +28,8 @@ class Grouped(Sampler[int]):
         seed: of the run.
     """
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
-        self._lengths = torch.tensor(lengths, dtype=torch.int32)
+    def __init__(self, lengths: Sequence[int] | np.ndarray, batch_size: int, seed: int) -> None:
+        self._lengths = torch.as_tensor(lengths, dtype=torch.int32)
         self._batch_size, self._seed = batch_size, seed
         self.epoch = 0
 

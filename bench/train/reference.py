@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import peft
 import torch
 import transformers
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 SHARE = 4  # a run that sees at least this part of the rows has the reference of all of them computed beforehand
 
 
-def precomputes(run: Run, dataset: "Dataset", lengths: list[int]) -> bool:
+def precomputes(run: Run, dataset: "Dataset", lengths: np.ndarray) -> bool:
     """Whether the reference's log-probabilities, where an objective needs them, are computed before training.
 
     That costs one pass over the rows, for all runs together, and saves one per row seen. A method that changes base
