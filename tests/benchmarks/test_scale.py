@@ -121,9 +121,9 @@ class Trainings:
         return path
 
 
-@pytest.fixture(scope="module")
-def trainings(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
-    return Trainings(tmp_path_factory.mktemp("scale"))
+@pytest.fixture
+def trainings(tmp_path: Path) -> Trainings:
+    return Trainings(tmp_path)
 
 
 def _compare(trainings: Trainings, rows: int, rounds: int) -> dict[str, Ratio]:
