@@ -97,28 +97,37 @@ class _ModelsLoader(SourceFileLoader):
         read = getattr(module, "create_import_structure_from_path", None)
         if read is not None:
             models = Path(self.path).parents[1] / "models"
-            content = functools.cache(lambda: _remembered(models, read))
+            content = functools.cache(lambda: _remembered(models, Path(self.path), read))
             module.create_import_structure_from_path = (  # type: ignore[attr-defined]
                 lambda path: pickle.loads(content()) if Path(path) in (models, models / "__init__.py") else read(path)
             )
 
 
-def _remembered(models: Path, read: Callable[[Path], Any]) -> bytes:
-    """What `read` finds in a folder, pickled; from the cache, which is the user's alone, if no file has changed."""
+def _remembered(models: Path, reader: Path, read: Callable[[Path], Any]) -> bytes:
+    """What `read` finds in a folder, pickled; from the cache, which is the user's alone, if no file has changed.
+
+    Args:
+        models: the folder.
+        reader: the file with `read`.
+        read: takes the folder.
+    """
     folder = cache_dir()
-    kept = None if folder is None else folder / "imports" / f"{_state(models)}.pickle"
+    kept = None if folder is None else folder / "imports" / f"{_state(models, reader)}.pickle"
     if kept is not None and own(kept.parent):
-        with suppress(OSError):
-            return kept.read_bytes()
+        with suppress(Exception):  # it is not there, or damaged, which may show as anything
+            content = kept.read_bytes()
+            pickle.loads(content)
+            os.utime(kept)  # it is used
+            return content
     found = pickle.dumps(read(models))
     if kept is not None:
         write(kept, found)
     return found
 
 
-def _state(folder: Path) -> str:
-    """A hash that changes with the files below a folder, and with Python."""
-    state = hashlib.blake2b(sys.version.encode(), digest_size=16)
+def _state(folder: Path, reader: Path) -> str:
+    """A hash that changes with the files below a folder, with the file that reads them, and with Python."""
+    state = hashlib.blake2b(f"{sys.version} {reader} {reader.stat().st_mtime_ns}".encode(), digest_size=16)
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(each for each in folders if each != "__pycache__")
         for name in sorted(files):

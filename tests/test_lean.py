@@ -66,7 +66,7 @@ print(sum(map(len, again.values())), sorted(dir(transformers)), transformers.Lla
 """
 
 
-def _names(cache: Path, *calls: str) -> str:
+def _names(cache: Path | str, *calls: str) -> str:
     environment = {**os.environ, "TUNEBENCH_CACHE": str(cache)}
     code = [sys.executable, "-c", NAMES, *calls]
     return subprocess.run(code, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
@@ -83,19 +83,30 @@ def test_transformers_has_all_its_models_without_reading_them(tmp_path: Path) ->
     kept.write_bytes(pickle.dumps(found))
     with pytest.raises(subprocess.CalledProcessError, match="returned non-zero"):
         _names(tmp_path, "remember_models")  # it is what is kept that counts
-    assert (_names(Path(""), "remember_models")) == whole
+    kept.write_bytes(b"damaged")
+    assert _names(tmp_path, "remember_models") == whole
+    assert kept.read_bytes() != b"damaged"
+    assert _names("", "remember_models") == whole
 
 
 def test_what_is_kept_of_a_folder_changes_with_its_files(tmp_path: Path) -> None:
     (tmp_path / "models" / "one").mkdir(parents=True)
     file = tmp_path / "models" / "one" / "modeling.py"
     file.write_text("1")
-    before = lean._state(tmp_path / "models")
-    assert lean._state(tmp_path / "models") == before
+    reader = tmp_path / "reader.py"
+    reader.write_text("")
+
+    def state() -> str:
+        return lean._state(tmp_path / "models", reader)
+
+    found = [state()]
+    assert state() == found[0]
     file.write_text("12")
-    changed = lean._state(tmp_path / "models")
-    os.utime(file, ns=(1, 1))
-    assert len({before, changed, lean._state(tmp_path / "models")}) == 3
+    found.append(state())
+    for changed in (file, reader):
+        os.utime(changed, ns=(1, 1))
+        found.append(state())
+    assert len(set(found)) == 4
 
 
 def test_a_worker_starts_without_them_and_can_use_them():
