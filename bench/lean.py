@@ -68,20 +68,19 @@ def remember_models() -> None:
     """Let transformers, if it is not there yet, not read the sources of all its models when it is imported.
 
     It looks in two thousand files, twice, for the names that they define. What it finds is kept in the user's cache
-    folder, with when the files were changed.
+    folder, under a hash of when the files were changed.
     """
     if "transformers" not in sys.modules and not any(isinstance(each, _ModelsFinder) for each in sys.meta_path):
         sys.meta_path.insert(0, _ModelsFinder())
 
 
 class _ModelsFinder(MetaPathFinder):
-    """Finds one module of transformers, once, and alters one function there."""
+    """Finds the one module of transformers that reads them, and has it loaded with one function altered."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         """The specification of that module; None for all others."""
         if name != "transformers.utils.import_utils":
             return None
-        sys.meta_path.remove(self)
         spec = PathFinder.find_spec(name, path, target)
         if spec is not None and type(spec.loader) is SourceFileLoader:
             spec.loader = _ModelsLoader(name, spec.loader.path)
@@ -89,10 +88,10 @@ class _ModelsFinder(MetaPathFinder):
 
 
 class _ModelsLoader(SourceFileLoader):
-    """Loads it."""
+    """Loads that module, whose function for the folder of all models remembers then what it found."""
 
     def exec_module(self, module: ModuleType) -> None:
-        """Carry out the module; what reads the folder of all models remembers then what it found."""
+        """Carry out the module, and alter it."""
         super().exec_module(module)
         read = getattr(module, "create_import_structure_from_path", None)
         if read is not None:
@@ -111,14 +110,16 @@ def _remembered(models: Path, reader: Path, read: Callable[[Path], Any]) -> byte
         reader: the file with `read`.
         read: takes the folder.
     """
-    folder = cache_dir()
-    kept = None if folder is None else folder / "imports" / f"{_state(models, reader)}.pickle"
-    if kept is not None and own(kept.parent):
-        with suppress(Exception):  # it is not there, or damaged, which may show as anything
-            content = kept.read_bytes()
-            pickle.loads(content)
-            os.utime(kept)  # it is used
-            return content
+    kept = None
+    with suppress(Exception):  # it is not there, or damaged, which may show as anything
+        if (folder := cache_dir()) is not None:
+            kept = folder / "imports" / f"{_state(models, reader)}.pickle"
+            if own(kept.parent):
+                content = kept.read_bytes()
+                pickle.loads(content)
+                with suppress(OSError):
+                    os.utime(kept)  # it is used
+                return content
     found = pickle.dumps(read(models))
     if kept is not None:
         write(kept, found)
@@ -127,10 +128,10 @@ def _remembered(models: Path, reader: Path, read: Callable[[Path], Any]) -> byte
 
 def _state(folder: Path, reader: Path) -> str:
     """A hash that changes with the files below a folder, with the file that reads them, and with Python."""
-    state = hashlib.blake2b(f"{sys.version} {reader} {reader.stat().st_mtime_ns}".encode(), digest_size=16)
+    state = hashlib.blake2b(os.fsencode(f"{sys.version} {reader} {reader.stat().st_mtime_ns}"), digest_size=16)
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(each for each in folders if each != "__pycache__")
         for name in sorted(files):
             facts = os.stat(os.path.join(place, name))
-            state.update(f"{place} {name} {facts.st_mtime_ns} {facts.st_size}\n".encode())
+            state.update(os.fsencode(f"{place} {name} {facts.st_mtime_ns} {facts.st_size}\n"))
     return state.hexdigest()

@@ -87,12 +87,12 @@ def _parser() -> argparse.ArgumentParser:
 def _answer(options: argparse.Namespace) -> int:
     request = _request(options)
     check(request)
+    card = _card(options.gpu)
     begin()
     from bench.advise.advice import advise, as_json
     from bench.advise.cards import listed
     from bench.advise.publish import publish
 
-    card = _card(options.gpu)
     cards = listed()
     found = advise(request, card, answers, cards, _records(options.results), options.longest)
     publish(found, cards)

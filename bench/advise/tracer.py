@@ -187,10 +187,11 @@ def _work(waiting: "SimpleQueue[tuple[str, Question]]", done: "SimpleQueue[tuple
 
 
 def _idle_child() -> Child | None:
-    while _idle:
-        child = _idle.pop()
-        if child.poll() is None:
-            return child
+    with contextlib.suppress(IndexError):  # none is left, or another thread has taken the last one
+        while True:
+            child = _idle.pop()
+            if child.poll() is None:
+                return child
     return None
 
 

@@ -16,7 +16,7 @@ from bench.data.example import Example, Message
 FEW = 20_000  # examples that stay in memory
 BATCH = 1000  # examples that are written together
 FILE = "examples.arrow"
-LIST_SECOND = r'^\["(?:[^"\\]|\\.)*", \['  # an example's text, by `_text`, whose prompt is a list of messages
+CONVERSATION = r'^\["(?:[^"\\]|\\.)*", \['  # an example's text, by `_text`, whose prompt is a list of messages
 
 
 def spool(examples: Iterable[Example]) -> Sequence[Example]:
@@ -75,7 +75,7 @@ class Spooled(Sequence[Example]):
         """Whether the prompt of any example is a conversation, without reading one of them in Python."""
         from pyarrow import compute
 
-        return any(compute.any(compute.match_substring_regex(batch, LIST_SECOND)).as_py() for batch in self._batches)
+        return any(compute.any(compute.match_substring_regex(batch, CONVERSATION)).as_py() for batch in self._batches)
 
     def __len__(self) -> int:
         return self._length

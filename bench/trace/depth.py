@@ -21,7 +21,7 @@ from bench.trace.recorder import Recorder
 from bench.trace.result import Marks
 
 SHORT, LONG, MIDDLE = 2, 3, 1  # layers of the models that are recorded, and the one that is repeated or left out
-WORTH = 8  # layers, from which on the two are less than half the work
+WORTH = 8  # layers, from which on the two are clearly less work than the whole
 # Architectures whose layers are all alike. Others may choose between kinds of layers by rules of their own.
 UNIFORM = (
     "bert", "bloom", "falcon", "glm", "gpt2", "gptj", "gpt_neox", "llama", "mistral", "opt", "phi3", "qwen2", "qwen3",

@@ -57,7 +57,10 @@ class Shapes:
         return self._fake(mode, out)
 
     def _fake(self, mode: FakeTensorMode, out: Tensor) -> FakeTensor:
-        """`FakeTensor(mode, out, CPU)`, in a third of its time: but for the first one, the attributes are copied."""
+        """`FakeTensor(mode, out, CPU)`, in a third of its time: but for the first one, the attributes are copied.
+
+        As that does by default, it lets the address of the contents be asked for, which some methods do for a key.
+        """
         if self._state.get("fake_mode") is not mode:
             first = FakeTensor(mode, out, CPU)
             self._state = dict(vars(first))

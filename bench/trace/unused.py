@@ -23,7 +23,7 @@ def leave_out() -> None:
 
 
 def bring_back_data() -> None:
-    """Let this process find again what TRL needs."""
+    """Let this process find again what TRL needs: those, and all that is in the module of spread tensors."""
     for name in DATA:
         if name in sys.modules and sys.modules[name] is None:
             del sys.modules[name]

@@ -29,7 +29,7 @@ class Grouped(Sampler[int]):
     """
 
     def __init__(self, lengths: Sequence[int] | np.ndarray, batch_size: int, seed: int) -> None:
-        self._lengths = torch.as_tensor(lengths, dtype=torch.int32)
+        self._lengths = torch.tensor(lengths, dtype=torch.int32)
         self._batch_size, self._seed = batch_size, seed
         self.epoch = 0
 

@@ -85,9 +85,9 @@ def test_a_task_of_many_examples_is_that_of_few(
     assert found.facts() == known.facts()
 
 
-@pytest.mark.parametrize("place", [None, 0, 2, 4])
+@pytest.mark.parametrize("place", [None, 0, 2, spool.BATCH + 3])
 def test_whether_any_prompt_is_a_conversation(tmp_path: Path, place: int | None) -> None:
-    texts = ['[["user", "x"]]', '", [', "\\", '\\", [[', "plain"]
+    texts = ['[["user", "x"]]', '", [', "\\", '\\", [[', "plain"] * spool.BATCH
     examples = [Example(text, text, "answer") for text in texts]
     if place is not None:
         examples[place] = Example(texts[place], (Message("user", "x"),), "answer")

@@ -82,6 +82,17 @@ def test_a_process_that_is_kept_is_asked_and_ends(monkeypatch: pytest.MonkeyPatc
     assert child.poll() == -9
 
 
+def test_processes_that_begin_early_are_asked_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tracer.staying():
+        tracer.begin(2)
+        children = list(tracer._idle)
+        monkeypatch.setattr(tracer, "_child", None)  # no other is started
+        [answer] = tracer.traces([question("lora")])
+        assert [child.poll() for child in children] == [None, None]
+    assert isinstance(answer, Trace)
+    assert [child.poll() for child in children] == [-9, -9]
+
+
 def test_a_refusal_is_kept_and_a_mishap_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     [first] = tracer.traces([question("prefix")])
     assert "checkpointing" in str(first)
