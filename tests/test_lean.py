@@ -66,7 +66,7 @@ print(sum(map(len, again.values())), sorted(dir(transformers)), transformers.Lla
 """
 
 
-def _names(cache: Path | str, *calls: str) -> str:
+def _names(cache: Path, *calls: str) -> str:
     environment = {**os.environ, "TUNEBENCH_CACHE": str(cache)}
     code = [sys.executable, "-c", NAMES, *calls]
     return subprocess.run(code, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
@@ -77,16 +77,29 @@ def test_transformers_has_all_its_models_without_reading_them(tmp_path: Path) ->
     assert not list(tmp_path.rglob("*"))
     assert _names(tmp_path, "remember_models") == whole
     [kept] = (tmp_path / "imports").iterdir()
-    assert _names(tmp_path, "remember_models") == whole
     found = pickle.loads(kept.read_bytes())
     del found["llama"]
     kept.write_bytes(pickle.dumps(found))
     with pytest.raises(subprocess.CalledProcessError, match="returned non-zero"):
         _names(tmp_path, "remember_models")  # it is what is kept that counts
+
+
+def test_a_folder_is_read_again_only_where_what_was_kept_is_damaged_or_nothing_can_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = []
+
+    def remembered() -> object:
+        found = lean._remembered(tmp_path, Path(__file__), lambda folder: reads.append(folder) or {"names": [1]})
+        return pickle.loads(found), len(reads)
+
+    monkeypatch.setenv("TUNEBENCH_CACHE", str(tmp_path.parent / f"{tmp_path.name}-cache"))
+    assert [remembered(), remembered()] == [({"names": [1]}, 1)] * 2
+    [kept] = (tmp_path.parent / f"{tmp_path.name}-cache" / "imports").iterdir()
     kept.write_bytes(b"damaged")
-    assert _names(tmp_path, "remember_models") == whole
-    assert kept.read_bytes() != b"damaged"
-    assert _names("", "remember_models") == whole
+    assert [remembered(), remembered()] == [({"names": [1]}, 2)] * 2
+    monkeypatch.setenv("TUNEBENCH_CACHE", "")
+    assert [remembered(), remembered()] == [({"names": [1]}, 3), ({"names": [1]}, 4)]
 
 
 def test_what_is_kept_of_a_folder_changes_with_its_files(tmp_path: Path) -> None:
