@@ -178,24 +178,31 @@ def register(cls: M) -> M:
     Raises:
         PluginError: the name is missing, taken or reserved, or the class is not a dataclass derived from Method.
     """
-    where = place(cls)
+    reason = _unfit(cls)
+    if reason is not None:
+        raise PluginError(f"{place(cls)}: {reason}")
+    _registry[cls.name] = cls
+    return cls
+
+
+def _unfit(cls: Any) -> str | None:
+    """Why a class cannot be registered as a method, or None."""
     if not (isinstance(cls, type) and issubclass(cls, Method)):
-        raise PluginError(f"{where}: a method must derive from bench.method.Method")
+        return "a method must derive from bench.method.Method"
     if "__dataclass_fields__" not in cls.__dict__:
-        raise PluginError(f"{where}: put @dataclass below @register, or its fields are not hyper-parameters")
+        return "put @dataclass below @register, or its fields are not hyper-parameters"
     if cls.objective not in OBJECTIVES:
-        raise PluginError(f"{where}: there is no objective {cls.objective!r}{did_you_mean(cls.objective, OBJECTIVES)}")
+        return f"there is no objective {cls.objective!r}{did_you_mean(cls.objective, OBJECTIVES)}"
     lacking = [name for name in OBJECTIVES[cls.objective].settings if name not in cls.__dataclass_fields__]
     if lacking:
-        raise PluginError(f"{where}: a method of the objective {cls.objective} needs a field `{lacking[0]}`")
+        return f"a method of the objective {cls.objective} needs a field `{lacking[0]}`"
     name = cls.name
     if name == BASE or not name.replace("-", "").isalnum() or name != name.lower():
-        raise PluginError(f"{where}: {name!r} cannot name a method; use lower-case letters, digits and '-'")
+        return f"{name!r} cannot name a method; use lower-case letters, digits and '-'"
     taken = _registry.get(name)
     if taken is not None and (taken.__module__, taken.__qualname__) != (cls.__module__, cls.__qualname__):
-        raise PluginError(f"{where}: there is a method {name!r} already, at {place(taken)}")
-    _registry[name] = cls
-    return cls
+        return f"there is a method {name!r} already, at {place(taken)}"
+    return None
 
 
 def discover() -> dict[str, type[Method]]:

@@ -6,7 +6,7 @@ import sys
 import warnings
 
 from bench.lean import remember_models
-from bench.trace.unused import leave_out, leave_out_compiler
+from bench.trace.unused import leave_out, leave_out_compiler, leave_out_patterns
 
 
 def main() -> None:
@@ -20,6 +20,7 @@ def main() -> None:
     remember_models()
     from bench.trace.serve import serve
 
+    leave_out_patterns()
     serve(sys.stdin, answers)
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import IO
 
 import torch
-import torch.fx.experimental.symbolic_shapes  # or the first fake tensor imports it, after `gc.freeze`
 
 from bench.advise.trace import NotTraceable, Question, Workload
 from bench.trace.training import trace

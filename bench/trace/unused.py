@@ -4,16 +4,20 @@ They are shown as not installed (None among the loaded modules, which Python its
 libraries take for that) to the process that traces, and to no other.
 """
 
+import re
 import sys
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from bench.lean import OPTIONAL
+from bench.trace import sizes
 
 NEVER = (*OPTIONAL, "matplotlib", "torchvision", "torchaudio", "tensorboard")
 DATA = ("datasets", "pandas")  # TRL needs them, which only preferences are traced with
 TENSOR = "torch.distributed.tensor"
+STAND_INS = ("sympy", "torch.utils._sympy.functions", "torch._dynamo.source", "torch.fx.experimental.symbolic_shapes")
 
 
 def leave_out() -> None:
@@ -49,6 +53,46 @@ def leave_out_compiler() -> None:
     torch.compile = _as_it_is  # type: ignore[assignment]
     torch.distributed.is_available = lambda: False
     import torch._dynamo.config  # which checkpointing reads
+
+    for name in STAND_INS:
+        _StandIn(name, sizes)
+
+
+def leave_out_patterns() -> None:
+    """Let transformers not compile the 900 patterns by which it renames the weights of files, unless it uses one."""
+    from transformers import core_model_loading
+
+    core_model_loading.re = SimpleNamespace(**vars(re) | {"compile": _Pattern})
+
+
+class _Pattern:
+    """A regular expression that is compiled when it is used."""
+
+    def __init__(self, *pattern: Any) -> None:
+        self._pattern = pattern
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(re.compile(*self._pattern), name)
+
+
+class _StandIn(ModuleType):
+    """Has a module's names as far as `sizes` has them; who asks for another one gets the module itself."""
+
+    def __init__(self, name: str, names: ModuleType) -> None:
+        super().__init__(name)
+        vars(self).update({each: value for each, value in vars(names).items() if not each.startswith("__")})
+        sys.modules[name] = self
+        parent, _, own = name.rpartition(".")
+        if parent:
+            setattr(import_module(parent), own, self)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        for each in STAND_INS:  # all of them, or one module would have classes of both kinds
+            if isinstance(sys.modules.get(each), _StandIn):
+                del sys.modules[each]
+        return getattr(import_module(self.__name__), name)
 
 
 class _Tensor(ModuleType):

@@ -64,9 +64,25 @@ def test_what_a_trace_does_without_is_not_imported() -> None:
         "from bench.trace.unused import leave_out, leave_out_compiler; leave_out(); leave_out_compiler();"
         "import bench.trace.serve, sys; print(*(name for name in sys.argv[1:] if sys.modules.get(name)))"
     )
-    names = ("torch._dynamo.symbolic_convert", "torch._inductor", "torch.distributed.tensor._ops", "datasets", "pandas")
+    names = (
+        "torch._dynamo.symbolic_convert", "torch._inductor", "torch.distributed.tensor._ops", "datasets", "pandas",
+        "sympy.core",
+    )  # fmt: skip
     done = subprocess.run([sys.executable, "-c", code, *names, "transformers.trainer"], capture_output=True, text=True)
     assert done.stdout.split() == ["transformers.trainer"], done.stderr
+
+
+def test_what_is_asked_of_a_stand_in_beyond_its_names_is_torchs_own() -> None:
+    code = (
+        "from bench.trace.unused import leave_out_compiler; leave_out_compiler();"
+        "import sympy as stand_in; import torch.fx.experimental.symbolic_shapes as sizes;"
+        "assert sizes.sym_eq((1, [2]), (1, [2])) and not sizes.sym_eq((1, 2), (1, 3));"
+        "assert sizes.ShapeEnv.__module__ == sizes.__name__ and not hasattr(sizes, 'no');"
+        "import sympy; from torch.utils._sympy.functions import FloorDiv;"
+        "assert sympy is not stand_in and issubclass(FloorDiv, sympy.Basic) and stand_in.Symbol is sympy.Symbol"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_process_that_is_kept_is_asked_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
