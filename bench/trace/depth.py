@@ -85,7 +85,7 @@ def uniform(config: Any) -> bool:
 def cut(config: Any, depth: int) -> None:
     """Let a configuration have `depth` layers."""
     if depth != config.num_hidden_layers:
-        if getattr(config, "layer_types", None):
+        if vars(config).get("layer_types"):  # not where it is computed, as Mamba's is
             config.layer_types = config.layer_types[:depth]
         config.num_hidden_layers = depth
 

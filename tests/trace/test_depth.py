@@ -19,7 +19,7 @@ LAYERS, VOCABULARY = 9, 2048
 QUICK = ("dpo", "full", "lora")  # the others are slow tests
 # whose layers are not alike in a trace
 WHOLE = {
-    "adalora", "beft", "cartridge", "fourierft", "last-layers", "lily", "lisa", "llama-adapter", "lora-fa", "mamba",
+    "adalora", "beft", "cartridge", "fourierft", "last-layers", "lily", "lisa", "llama-adapter", "lora-fa",
     "olora", "prefix", "rwkv", "shadow", "shira", "tinylora", "unilora", "vblora", "waveft",
 }  # fmt: skip
 PACKAGES = {"apollo": "apollo_torch", "galore": "galore_torch"}
