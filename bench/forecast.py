@@ -50,8 +50,8 @@ def forecast(
     """
     batches = workload(run, rows, micro_batch_size, loop.precomputes_reference(run, rows), classes)
     device = where.device
-    if device not in DEVICES or ranks.world() > 1:
-        why = f"there is no model of memory on {device}" if device not in DEVICES else "several processes train it"
+    why = _unpredicted(run, device)
+    if why is not None:
         found = Prediction(vars(batches).copy(), reason=why)
     else:
         found = predict(question(to_dict(run), batches, device, precision), card_of(where))
@@ -60,6 +60,15 @@ def forecast(
     if peak is not None:
         send({"event": "prediction", "memory_bytes": peak.value})
     return found
+
+
+def _unpredicted(run: Run, device: str) -> str | None:
+    """Why nothing is predicted of a training, or None."""
+    if device not in DEVICES:
+        return f"there is no model of memory on {device}"
+    if run.train.compile:
+        return "what torch.compile makes of a model is not traced"
+    return "several processes train it" if ranks.world() > 1 else None
 
 
 def _words(reason: str | None, peak: PredictedBytes | None) -> str:

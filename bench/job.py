@@ -56,10 +56,11 @@ class Job:
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Announce and measure a phase, which computes in the run's precision."""
+        """Announce and measure a phase, which computes in the run's precision; training sees to that in each step."""
         self.record.failed_phase = name
         self.send({"event": "phase", "name": name, "record": store.as_plain(self.record)})
-        with self.meter.phase(name), torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16"):
+        lower = self.precision == "bfloat16" and name != "train"
+        with self.meter.phase(name), torch.autocast(self.device, torch.bfloat16) if lower else contextlib.nullcontext():
             yield
         self.record.failed_phase = None
 

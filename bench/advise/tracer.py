@@ -27,7 +27,15 @@ from bench.records.cache_dir import cache_dir
 from bench.records.kept import own, write
 
 PARTS = ("advise/trace.py", "advise/allocator.py", "trace", "models", "train", "config", "data/tokens.py", "method.py")
-RELEVANT = ("gradient_accumulation", "gradient_checkpointing", "precision", "loss", "max_grad_norm", "batch_size")
+RELEVANT = (
+    "gradient_accumulation",
+    "gradient_checkpointing",
+    "precision",
+    "loss",
+    "max_grad_norm",
+    "batch_size",
+    "compile",
+)
 WORKERS = 2
 LIMIT_S = 300  # for one trace; the longest known takes a tenth of that
 _idle: "list[Child]" = []  # that wait for the next question

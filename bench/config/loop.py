@@ -46,6 +46,7 @@ class Train:
     max_grad_norm: float = 1.0
     precision: str = "auto"  # of the computation: auto (bfloat16 where the hardware has it) | float32 | bfloat16
     gradient_checkpointing: bool = False
+    compile: str = ""  # a backend of torch.compile for the model's layers while they train, such as inductor; "": none
     loss: str = "labelled"  # labelled: logits only where a label is, same value, less memory | full
     explosion: float = 10.0  # diverged: ten steps with a mean loss this many times that of the first (at least 1)
     log_every: int = 5  # steps between two reports of the loss to the terminal

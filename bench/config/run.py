@@ -105,6 +105,8 @@ class Run:
             del whole["data"][key]
         for key in WITHOUT_EFFECT:
             del whole["train"][key]
+        if not self.train.compile:  # as before there was such a setting
+            del whole["train"]["compile"]
         stages.forget_name(whole["method"])
         before = {} if self.start is None else {"start": self.start.identity()}
         return {part: whole[part] for part in parts} | before

@@ -158,12 +158,7 @@ class Case:
         seed = torch.initial_seed()
         if kind == "classifier":
             kinds.train_heads(model)
-        bfloat16 = run.train.precision == "bfloat16"
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            _first_gradients(model) as gradients,
-            torch.autocast("cpu", torch.bfloat16, enabled=bfloat16),
-        ):
+        with tempfile.TemporaryDirectory() as folder, _first_gradients(model) as gradients:
             place = Path(folder)
             loop.train(run, model, tokenizer, rows, run.train.precision, "cpu", place, lambda _: None, kind)
             losses = [float(line["loss"]) for line in read_lines(place / STEPS_FILE)]

@@ -75,7 +75,12 @@ def _mixture(groups: Sequence["Group"], name: str) -> list[str]:
 
 def _differing(settings: list[dict[str, Any]], prefix: str) -> list[str]:
     keys = sorted({key for each in settings for key in each if key.startswith(prefix)})
-    return [key for key in keys if any(each.get(key) != settings[0].get(key) for each in settings)]
+    return [key for key in keys if any(_given(each, key) != _given(settings[0], key) for each in settings)]
+
+
+def _given(settings: dict[str, Any], key: str) -> Any:
+    """A setting; one that is empty is as one that there was not yet when the record was written."""
+    return settings.get(key) or None
 
 
 def _shown(value: Any) -> str:

@@ -57,16 +57,18 @@ def trace(question: Question, pretend: bool = True, processes: int = 1) -> Trace
         NotTraceable: it is not supported, or reads contents that a trace does not have.
     """
     if question.run.get("loop") == PEFT_LOOP:
-        with recording(question.device, "as stated", pretend) as recorder:
+        with recording(question.device, pretend) as recorder:
             return published.trace(question, recorder)
     run = from_dict(question.run)
     assert run.method is not None
+    if run.train.compile:
+        raise NotTraceable("what torch.compile makes of a model is not traced")
     run.model = replace(run.model, weights="random", tokenizer="")
     precision = _precision(run, question.device)
     method = run.method
 
     def record(layers: int) -> tuple[Recorder, Marks]:
-        with recording(question.device, precision, pretend) as recorder:
+        with recording(question.device, pretend) as recorder:
             job = _Job(run, method, question.workload, recorder, precision)
             marks = job.build(question.device, layers)
             job.train(marks)
@@ -78,7 +80,7 @@ def trace(question: Question, pretend: bool = True, processes: int = 1) -> Trace
 
 
 @contextmanager
-def recording(device: str, precision: str, pretend: bool) -> Iterator[Recorder]:
+def recording(device: str, pretend: bool) -> Iterator[Recorder]:
     """Inside the block the recorder notes what is computed, or, with `pretend`, what would be."""
     recorder = Recorder(pretend, kernels.workspace)
     with ExitStack() as stack:
@@ -89,7 +91,6 @@ def recording(device: str, precision: str, pretend: bool) -> Iterator[Recorder]:
             stack.enter_context(patch.object(clip_grad, "_has_foreach_support", lambda tensors, device: True))
         stack.enter_context(recorder)
         stack.enter_context(kernels.as_on(device))
-        stack.enter_context(torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"))
         yield recorder
 
 

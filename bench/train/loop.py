@@ -21,6 +21,7 @@ from bench.records.schema import Training
 from bench.records.store import CHECKPOINTS, STEPS, write_lines
 from bench.train import checkpoints, ranks
 from bench.train.budget import total_steps
+from bench.train.compiled import compiled
 from bench.train.meter import Send, StepMeter
 from bench.train.reference import answers, precomputes, with_reference
 from bench.train.trainers import AfterStep, accumulation, settings, trainer_class
@@ -193,7 +194,8 @@ def train(
         trainer.add_callback(AfterStep(run.method, meter.progress))
         trainer.add_callback(meter)
         try:
-            trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
+            with compiled(model, run.train.compile):
+                trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
         finally:
             meter.flush()
     found = summary(run, meter, model, precision, trainer.optimizer_name)

@@ -93,6 +93,15 @@ class Measured:
             self.accelerator.backward(penalty / self.current_gradient_accumulation_steps)  # type: ignore[attr-defined]
         return loss
 
+    def compute_loss_context_manager(self) -> Any:
+        """Forward pass and loss in the run's precision, which the library gives the model's own forward pass alone.
+
+        Nothing else: autocast keeps the weights that it has cast until the outermost of its blocks ends, even of one
+        that is not enabled, and in one around several steps they would be those of the first.
+        """
+        args = self.args  # type: ignore[attr-defined]
+        return torch.autocast(args.device.type, torch.bfloat16, enabled=args.bf16)
+
     @property
     def method(self) -> Method:
         """Of the run."""

@@ -26,6 +26,7 @@ from bench.records import store
 from bench.train import loop
 from bench.train.losses import Pairs, preference_loss
 from tests.benchmarks.jobs import Job, in_scratch
+from tests.benchmarks.turns import begins
 
 WARMUP = 2  # steps that do not count
 BUCKET = 20  # batches, of which peft-style sorts the rows by length
@@ -66,6 +67,7 @@ def watched(job: Job, train: Callable[[], list[float] | None]) -> Pace:
     entered: list[tuple[Any, Tensor]] = []
 
     def enters(_: Any, args: Any, kwargs: dict[str, Any]) -> None:
+        begins()
         entered.append((_now(job.device), (kwargs["input_ids"] != job.tokenizer.pad_token_id).sum()))
 
     job.model.train()
@@ -113,7 +115,8 @@ def bare(job: Job, steps: int) -> Pace:
     def carried_out() -> list[float]:
         losses = []
         for compute in losses_of:
-            loss = compute()
+            with job.autocast():
+                loss = compute()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(parameters, job.run.train.max_grad_norm)
             optimizer.step()
@@ -137,7 +140,8 @@ def peft_style(job: Job, steps: int) -> Pace:
             batch = {key: value.to(job.device) for key, value in PadRight(pad_id)(part).items()}
             labels = (batch["labels"][:, 1:] != IGNORED).sum().item()
             optimizer.zero_grad()
-            loss = job.model(**batch, num_items_in_batch=labels).loss
+            with job.autocast():
+                loss = job.model(**batch, num_items_in_batch=labels).loss
             loss.backward()
             torch.nn.utils.clip_grad_norm_(job.model.parameters(), job.run.train.max_grad_norm)
             optimizer.step()

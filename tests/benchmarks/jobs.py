@@ -35,6 +35,10 @@ class Job:
         """The run with so many steps, and other settings of the loop."""
         return replace(self.run, budget=Budget(steps=steps), train=replace(self.run.train, **train))
 
+    def autocast(self) -> torch.autocast:
+        """The run's precision, for a forward pass and its loss."""
+        return torch.autocast(self.device, torch.bfloat16, enabled=self.run.train.precision == "bfloat16")
+
     def parameters(self) -> list[torch.nn.Parameter]:
         """All that trains."""
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]

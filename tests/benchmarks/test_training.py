@@ -3,8 +3,8 @@
 To be measured with two threads, `OMP_NUM_THREADS=2`, as `make bench` does.
 """
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
@@ -22,14 +22,15 @@ from bench.measure import memory
 from bench.measure.memory import MemoryMeter
 from bench.train import loop
 from bench.train.meter import StepMeter
-from bench.train.trainers import Measured
-from tests.benchmarks.comparators import Pace, bare, ours, peft_style, trl_default
+from bench.train.trainers import Measured, trainer_class
+from tests.benchmarks.comparators import WARMUP, Pace, bare, ours, peft_style, trl_default
 from tests.benchmarks.conftest import Hold
 from tests.benchmarks.jobs import SEVEN, Job, docstrings, job
 from tests.benchmarks.ratio import Ratio, compared
+from tests.benchmarks.turns import step_by_step
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(600)]
-STEPS = 8
+STEPS = 60
 ROWS, SMALL = 160, 8  # rows, and of a batch, where throughput is measured: twenty batches, which peft-style sorts
 EPOCH = ROWS // SMALL
 QUICK = ("lora",)  # what every change is measured with
@@ -51,10 +52,17 @@ WIDE = Model(
 )
 
 
-def in_order(job: Job, steps: int = STEPS, **train: Any) -> Pace:
-    """Ours with the rows in their order, so that the batches are those of `bare`."""
+@contextmanager
+def in_the_order_of_rows() -> Iterator[None]:
+    """Inside the block our batches are those of `bare`."""
     with patch.object(Measured, "_get_train_sampler", lambda self, rows=None: SequentialSampler(self.train_dataset)):
-        return ours(job, steps, **train)
+        yield
+
+
+def in_order(job: Job, steps: int) -> Pace:
+    """Ours with the rows in their order."""
+    with in_the_order_of_rows():
+        return ours(job, steps)
 
 
 def throughput(of: Callable[[int], Pace], other: Callable[[int], Pace], rounds: int) -> Ratio:
@@ -76,8 +84,9 @@ def quick_too(*names: str) -> list[Any]:
 
 @pytest.mark.parametrize("method", quick_too(*SEVEN))
 def test_a_step_beside_a_bare_one(method: str, hold: Hold) -> None:
-    trained = job(method, docstrings(ROWS), LENGTH)
-    ratio = compared(lambda: in_order(trained).step_s, lambda: bare(trained, STEPS).step_s, rounds=4)
+    trained, other = (job(method, docstrings(ROWS), LENGTH) for _ in range(2))
+    with in_the_order_of_rows():
+        ratio = step_by_step(lambda: ours(trained, STEPS), lambda: bare(other, STEPS), WARMUP)
     hold(f"step: {method} / bare", ratio, at_most=1.03)
 
 
@@ -97,24 +106,27 @@ class Unmeasured(StepMeter):
     on_train_begin = on_step_begin = on_optimizer_step = on_step_end = on_train_end = flush = _nothing
 
 
-def without_measuring(trained: Job) -> float:
-    """Seconds of a step of the same training where nothing is counted, timed, sampled or written."""
+def unmeasured(trained: Job) -> Pace:
+    """The same training where nothing is counted, timed or written."""
+
+    def plain(*which: Any) -> Any:
+        return type("Plain", (trainer_class(*which),), {"training_step": Trainer.training_step})
+
     with ExitStack() as stack:
         stack.enter_context(patch.object(loop, "StepMeter", Unmeasured))
         stack.enter_context(patch.object(loop, "summary", lambda *_: SimpleNamespace()))
-        stack.enter_context(patch.object(Measured, "training_step", Trainer.training_step))
-        return in_order(trained).step_s
-
-
-def with_measuring(trained: Job) -> float:
-    """Seconds of a step as a run measures it."""
-    with MemoryMeter("cpu").phase("train"):
-        return in_order(trained).step_s
+        stack.enter_context(patch.object(loop, "trainer_class", plain))
+        return ours(trained, STEPS)
 
 
 def test_measuring(hold: Hold) -> None:
-    trained = job("lora", docstrings(ROWS), LENGTH)
-    ratio = compared(lambda: with_measuring(trained), lambda: without_measuring(trained), rounds=8)
+    """The steps of a run, with its memory watched, beside those of the same training where nothing is measured."""
+    trained, other = (job("lora", docstrings(ROWS), LENGTH) for _ in range(2))
+    meter = MemoryMeter("cpu")
+    with in_the_order_of_rows():
+        ratio = step_by_step(
+            lambda: ours(trained, STEPS), lambda: unmeasured(other), WARMUP, around=lambda: meter.phase("train")
+        )
     hold("measuring: with / without", ratio, at_most=1.01)
 
 
@@ -166,6 +178,7 @@ def test_a_dpo_step_beside_a_supervised_one(hold: Hold) -> None:
     ]
     answers = job("lora", docstrings(ROWS), LENGTH, batch_size=2 * SMALL)
     answers = replace(answers, rows=Dataset.from_list(rows))
-    assert in_order(pairs).tokens == in_order(answers).tokens
-    ratio = compared(lambda: in_order(pairs).step_s, lambda: in_order(answers).step_s, rounds=3)
+    assert in_order(pairs, 6).tokens == in_order(answers, 6).tokens
+    with in_the_order_of_rows():
+        ratio = step_by_step(lambda: ours(pairs, STEPS), lambda: ours(answers, STEPS), WARMUP)
     hold("step: dpo / sft on the same tokens", ratio, at_most=1.6)

@@ -76,11 +76,7 @@ def measure(cell: Cell, model: Model, device: str, steps: int = STEPS) -> Figure
     meter = MemoryMeter(device)
     try:
         trained = _job(cell, replace(model, attention=cell.attention), device)
-        if cell.compiler:
-            for layer in inner_model(trained.model).get_decoder().layers:
-                layer.compile(backend=cell.compiler)
-        bfloat16 = compute_precision("auto", device) == "bfloat16"
-        with meter.phase("train"), torch.autocast(device, torch.bfloat16, enabled=bfloat16):
+        with meter.phase("train"):
             pace = LOOPS[cell.loop](trained, steps)
         found = Figures(
             cell,
@@ -101,7 +97,8 @@ def _job(cell: Cell, model: Model, device: str) -> Job:
     sizes = Task(source="fixed", name="fixed", max_length=cell.length, train_examples=BATCHES * cell.rows)
     precision = compute_precision("auto", device)
     examples = fixed.load(sizes).train
-    return job(cell.method, examples, cell.length, model, device, batch_size=cell.rows, precision=precision)
+    train = {"batch_size": cell.rows, "precision": precision, "compile": cell.compiler}
+    return job(cell.method, examples, cell.length, model, device, **train)
 
 
 def flops_per_token(trained: Job, length: int) -> float:

@@ -1,0 +1,50 @@
+"""Compile a model's layers for the time of its training.
+
+Each of the repeated layers by itself, not the model: they share one graph, which is compiled in a fraction of the time,
+and what is around them (adapters' prompts, the loss, its pieces of logits) stays as it is.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from accelerate.utils.other import is_repeated_blocks
+from torch import nn
+
+
+@contextmanager
+def compiled(model: nn.Module, backend: str) -> Iterator[None]:
+    """Inside the block the layers run as `torch.compile` has made them, for rows of any length.
+
+    Args:
+        model: whose layers are a `ModuleList` of one class, as those of transformers are.
+        backend: of `torch.compile`; "": they run as they are.
+
+    Raises:
+        ValueError: there is no such backend, or there are no layers.
+    """
+    if not backend:
+        yield
+        return
+    known = torch._dynamo.list_backends(exclude_tags=())
+    if backend not in known:
+        raise ValueError(f"train.compile: torch has no backend {backend!r}; it has {', '.join(known)}")
+    blocks = _layers(model)
+    if not blocks:
+        raise ValueError("train.compile: the model has no repeated layers")
+    for block in blocks:
+        block.compile(backend=backend, dynamic=True)
+    try:
+        yield
+    finally:
+        for block in blocks:
+            block._compiled_call_impl = None
+        torch.compiler.reset()
+
+
+def _layers(model: nn.Module) -> list[nn.Module]:
+    """The outermost of the modules that are repeated."""
+    found: list[nn.Module] = []
+    for child in model.children():
+        found += child if is_repeated_blocks(child) and len(child) > 1 else _layers(child)  # type: ignore[arg-type]
+    return found
