@@ -74,6 +74,19 @@ def carry_out(run: Run) -> tuple[Record, list[dict[str, Any]]]:
     return record, json.loads(json.dumps(events))
 
 
+@pytest.mark.parametrize("method", [Full(), Lora()], ids=lambda method: method.name)
+def test_a_run_in_bfloat16_learns_what_one_in_float32_does(method: Method, make_run):
+    """Autocast that is on around the phases of a run, or only nested there, would keep the first step's weights."""
+    losses = []
+    for precision in ("float32", "bfloat16"):
+        run = make_run(method, precision=precision)
+        record, _ = carry_out(run)
+        assert record.training.precision == precision
+        losses.append([line["loss"] for line in store.read_lines(folder_of(run) / store.STEPS)])
+    assert losses[1] == pytest.approx(losses[0], rel=0.03)
+    assert losses[0][-1] < 0.95 * losses[0][0]
+
+
 def test_a_run_beside_its_base_run_is_recorded_whole(make_run):
     run = make_run(Lora())
     base, _ = carry_out(run.base())

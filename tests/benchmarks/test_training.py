@@ -130,11 +130,13 @@ def test_measuring(hold: Hold) -> None:
     hold("measuring: with / without", ratio, at_most=1.01)
 
 
+@pytest.mark.parametrize("compiler", ["", "inductor"], ids=["as it is", "compiled"])
 @pytest.mark.parametrize("method", ["lora", "full"])
-def test_throughput_beside_peft_style(method: str, hold: Hold) -> None:
+def test_throughput_beside_peft_style(method: str, compiler: str, hold: Hold) -> None:
+    """By default, and with the layers compiled; compiling is over before anything is timed."""
     trained = job(method, docstrings(ROWS), batch_size=SMALL)
-    ratio = throughput(partial(ours, trained), partial(peft_style, trained), rounds=3)
-    hold(f"throughput: {method} / peft-style", ratio, at_least=1.3)
+    ratio = throughput(partial(ours, trained, compile=compiler), partial(peft_style, trained), rounds=3)
+    hold(f"throughput: {method}{', compiled' if compiler else ''} / peft-style", ratio, at_least=1.3)
 
 
 @pytest.mark.parametrize(
