@@ -3,8 +3,9 @@
     python -m tests.advise.fit_closed_form      (some minutes on one core, no GPU, no weights)
 
 The methods are those of the default sweep: some others need several times what any formula of these terms says, and
-all would be told worse for their sake. The coefficients make the relative errors smallest, squared and summed, and none is below 0. The spread of a kind is
-the largest error of its traces, each told by coefficients that were fitted without its method.
+all would be told worse for their sake. The coefficients make the relative errors smallest, squared and summed, and none
+is below 0. The spread of a kind is the largest error of its traces, each told by coefficients that were fitted without
+its method.
 """
 
 import json
