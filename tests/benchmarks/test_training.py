@@ -26,8 +26,8 @@ from bench.train.trainers import Measured, trainer_class
 from tests.benchmarks.comparators import WARMUP, Pace, bare, ours, peft_style, trl_default
 from tests.benchmarks.conftest import Hold
 from tests.benchmarks.jobs import SEVEN, Job, docstrings, job
-from tests.benchmarks.ratio import Ratio, compared
-from tests.benchmarks.turns import step_by_step
+from tests.benchmarks.ratio import Ratio
+from tests.benchmarks.turns import in_turns, step_by_step
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(600)]
 STEPS = 60
@@ -65,16 +65,15 @@ def in_order(job: Job, steps: int) -> Pace:
         return ours(job, steps)
 
 
-def throughput(of: Callable[[int], Pace], other: Callable[[int], Pace], rounds: int) -> Ratio:
-    """Non-padding tokens per second of one by those of the other, each in its second epoch.
+def throughput(of: Callable[[int], Pace], other: Callable[[int], Pace], epochs: int = 3) -> Ratio:
+    """Non-padding tokens per second of one by those of the other, an epoch beside an epoch, after a first one.
 
-    That has every row once for both; the first begins with long rows, in either in another number of batches.
+    Either has every row once in each, though in other batches, so that the tokens are the same.
     """
-
-    def seconds_per_token(train: Callable[[int], Pace]) -> float:
-        return 1 / train(2 * EPOCH + 1).tokens_per_s_after(EPOCH)
-
-    return compared(lambda: seconds_per_token(other), lambda: seconds_per_token(of), rounds)
+    steps = (1 + epochs) * EPOCH + 1
+    seconds = in_turns(lambda: of(steps), lambda: other(steps))
+    ours, theirs = ([sum(each[i * EPOCH : (i + 1) * EPOCH]) for i in range(1, 1 + epochs)] for each in seconds)
+    return Ratio.of([*zip(theirs, ours, strict=True)])
 
 
 def quick_too(*names: str) -> list[Any]:
@@ -134,8 +133,8 @@ def test_measuring(hold: Hold) -> None:
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_throughput_beside_peft_style(method: str, compiler: str, hold: Hold) -> None:
     """By default, and with the layers compiled; compiling is over before anything is timed."""
-    trained = job(method, docstrings(ROWS), batch_size=SMALL)
-    ratio = throughput(partial(ours, trained, compile=compiler), partial(peft_style, trained), rounds=3)
+    trained, theirs = (job(method, docstrings(ROWS), batch_size=SMALL) for _ in range(2))
+    ratio = throughput(partial(ours, trained, compile=compiler), partial(peft_style, theirs))
     hold(f"throughput: {method}{', compiled' if compiler else ''} / peft-style", ratio, at_least=1.3)
 
 
@@ -146,7 +145,7 @@ def test_throughput_beside_peft_style(method: str, compiler: str, hold: Hold) ->
 )
 def test_throughput_beside_trl(name: str, changes: dict[str, Any], hold: Hold) -> None:
     trained, theirs = (job("lora", docstrings(ROWS), batch_size=SMALL) for _ in range(2))
-    ratio = throughput(partial(ours, trained), partial(trl_default, theirs, **changes), rounds=2)
+    ratio = throughput(partial(ours, trained), partial(trl_default, theirs, **changes))
     hold(f"throughput: lora / {name}", ratio, at_least=1.2)
 
 

@@ -34,6 +34,13 @@ def step_by_step(
         warmup: steps that do not count.
         around: a context for each step of ours; entering and leaving it is not timed.
     """
+    return Ratio.of([*zip(*in_turns(ours, other, around), strict=True)][warmup:])
+
+
+def in_turns(
+    ours: Callable[[], object], other: Callable[[], object], around: Around = nullcontext
+) -> tuple[list[float], list[float]]:
+    """Train both, and give the seconds of every step of either but the last, which has no end."""
     turns = _Turns()
     threads = [
         threading.Thread(target=turns.take_part, args=(0, ours, around), daemon=True),
@@ -45,7 +52,7 @@ def step_by_step(
         thread.join()
     for error in turns.errors:
         raise error
-    return Ratio.of([*zip(*turns.seconds, strict=True)][warmup:])
+    return turns.seconds
 
 
 class _Turns:
