@@ -56,10 +56,12 @@ class Job:
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Announce and measure a phase, which computes in the run's precision; training sees to that in each step."""
+        """Announce and measure a phase. Those that only run the model do so in the run's precision; a step of training
+        sees to that itself, and what `adapt` computes of the weights is computed in theirs.
+        """
         self.record.failed_phase = name
         self.send({"event": "phase", "name": name, "record": store.as_plain(self.record)})
-        lower = self.precision == "bfloat16" and name != "train"
+        lower = self.precision == "bfloat16" and name in ("reference", "evaluate")
         with self.meter.phase(name), torch.autocast(self.device, torch.bfloat16) if lower else contextlib.nullcontext():
             yield
         self.record.failed_phase = None

@@ -23,6 +23,7 @@ from bench.records import store
 from bench.records.attempt import Attempt
 from bench.records.schema import Record, Status
 from bench.train import ranks, tracking
+from bench.train.compiled import unknown
 from bench.train.meter import Diverged, Send
 from bench.trained import start as stage
 
@@ -105,6 +106,7 @@ def _carry_out(run: Run, folder: Path, record: Record, send: Send, attempt: Atte
     reason = too_long(run, info, run.task.kind) or (run.method.supports(info) if run.method is not None else None)
     reason = reason or stored_otherwise(run, info) or too_few_for_general_text(run, info)
     reason = reason or (unsharded(run, device) if ranks.sharded() else None)
+    reason = reason or (unknown(run.train.compile) if run.method is not None else None)
     if reason is not None:
         raise Unsupported(reason)
     if ranks.rank() == 0:

@@ -51,6 +51,8 @@ class Run:
                 f"train.batch_size must be a multiple of launch.processes x train.gradient_accumulation, "
                 f"got {self.train.batch_size} and {self.launch.processes} x {self.train.gradient_accumulation}"
             )
+        if self.train.compile and self.budget.seconds:
+            found.append("train.compile takes its time from a budget of seconds; set budget.steps, tokens or epochs")
         found += choice("tracker", self.tracker, *TRACKERS)
         if self.tracker in TRACKERS[1:] and importlib.util.find_spec(self.tracker) is None:
             found.append(f"tracker={self.tracker} needs {self.tracker}: pip install 'tunebench[{self.tracker}]'")

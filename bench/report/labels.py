@@ -79,8 +79,9 @@ def _differing(settings: list[dict[str, Any]], prefix: str) -> list[str]:
 
 
 def _given(settings: dict[str, Any], key: str) -> Any:
-    """A setting; one that is empty is as one that there was not yet when the record was written."""
-    return settings.get(key) or None
+    """A setting; an empty text is as one that there was not yet when the record was written."""
+    value = settings.get(key)
+    return None if value == "" else value
 
 
 def _shown(value: Any) -> str:

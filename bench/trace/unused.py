@@ -72,6 +72,8 @@ class _Pattern:
         self._pattern = pattern
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_pattern":  # of a copy that is being made
+            raise AttributeError(name)
         return getattr(re.compile(*self._pattern), name)
 
 

@@ -1,7 +1,8 @@
 """Compile a model's layers for the time of its training.
 
-Each of the repeated layers by itself, not the model: they share one graph, which is compiled in a fraction of the time,
-and what is around them (adapters' prompts, the loss, its pieces of logits) stays as it is.
+Each of the repeated layers by itself, not the model: they share a graph, which is compiled in a fraction of the time,
+and what is around them (adapters' prompts, the loss, its pieces of logits) stays as it is. Where a method gives every
+layer something of its own, as prefix tuning does, each has a graph.
 """
 
 from collections.abc import Iterator
@@ -10,6 +11,18 @@ from contextlib import contextmanager
 import torch
 from accelerate.utils.other import is_repeated_blocks
 from torch import nn
+
+from bench.method import did_you_mean
+
+GRAPHS = 4  # of a layer, at most: with and without a gradient of its input, with and without a mask
+
+
+def unknown(backend: str) -> str | None:
+    """None, or that torch has no such backend; for asking before a model is loaded."""
+    known = torch._dynamo.list_backends(exclude_tags=())
+    if not backend or backend in known:
+        return None
+    return f"train.compile: torch has no backend {backend!r}{did_you_mean(backend, known)}"
 
 
 @contextmanager
@@ -26,16 +39,17 @@ def compiled(model: nn.Module, backend: str) -> Iterator[None]:
     if not backend:
         yield
         return
-    known = torch._dynamo.list_backends(exclude_tags=())
-    if backend not in known:
-        raise ValueError(f"train.compile: torch has no backend {backend!r}; it has {', '.join(known)}")
+    reason = unknown(backend)
+    if reason is not None:
+        raise ValueError(reason)
     blocks = _layers(model)
     if not blocks:
         raise ValueError("train.compile: the model has no repeated layers")
     for block in blocks:
         block.compile(backend=backend, dynamic=True)
     try:
-        yield
+        with torch._dynamo.config.patch(recompile_limit=GRAPHS * len(blocks)):  # or the rest would not be compiled
+            yield
     finally:
         for block in blocks:
             block._compiled_call_impl = None

@@ -26,7 +26,7 @@ def test_steps_take_turns_and_are_compared() -> None:
     assert 1.5 < ratio.value < 2.5
 
 
-def test_what_fails_ends_both() -> None:
+def test_what_fails_is_told_when_both_have_ended() -> None:
     def fails() -> None:
         begins()
         raise ValueError("no more")

@@ -7,7 +7,7 @@ import torch
 
 from bench.advise.questions import question
 from bench.advise.trace import NotTraceable, Workload
-from bench.config import Run, to_dict
+from bench.config import Budget, Run, Train, to_dict
 from bench.config.run import from_dict
 from bench.trace.training import trace
 from bench.train.compiled import compiled
@@ -57,10 +57,17 @@ def test_layers_and_lengths_share_a_graph(adapted):
     assert len(graphs) == 1
 
 
-def test_what_cannot_be_compiled_is_told(adapted):
-    model, _ = adapted("llama", Lora())
-    with pytest.raises(ValueError, match=r"no backend 'inductr'; it has .*inductor"), compiled(model, "inductr"):
-        pass
+def test_the_loop_compiles_what_it_trains(fit):
+    with pytest.raises(ValueError, match="no backend 'inductr'; did you mean 'inductor'"):
+        fit(Lora(), compile="inductr")
+
+
+def test_a_budget_of_seconds_is_not_spent_on_compiling():
+    run = Run(Lora(), budget=Budget(seconds=60), train=Train(compile="inductor"))
+    assert run.errors() == ["train.compile takes its time from a budget of seconds; set budget.steps, tokens or epochs"]
+
+
+def test_a_model_without_layers_is_refused():
     with pytest.raises(ValueError, match=r"no repeated layers"), compiled(torch.nn.Linear(2, 2), "inductor"):
         pass
 

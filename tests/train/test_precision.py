@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from bench.train import preferences, trainers
 from methods.dpo import Dpo
 from methods.full import Full
 from methods.lora import Lora
@@ -18,15 +19,21 @@ def test_bfloat16_learns_as_float32_does(method, settings, fit):
 
 
 @pytest.mark.parametrize("method", [Dpo(), Full(), Lora(), Prompt()], ids=lambda method: method.name)
-def test_every_step_casts_the_weights_that_it_has(method, fit, monkeypatch):
-    """Autocast keeps what it has cast until its outermost block ends; that must be within the step."""
-    enabled = []
-    step = torch.optim.AdamW.step
+def test_autocast_is_on_for_the_loss_and_nowhere_else(method, fit, monkeypatch):
+    """Not even a block of it that is not enabled: what autocast has cast is kept until the outermost one ends."""
+    seen = []
 
-    def watched(self, *args, **kwargs):
-        enabled.append(torch.is_autocast_enabled("cpu"))
-        return step(self, *args, **kwargs)
+    def watched(name, function):
+        def call(*args, **kwargs):
+            depth = torch.autocast_increment_nesting() - 1
+            torch.autocast_decrement_nesting()
+            seen.append((name, torch.is_autocast_enabled("cpu"), depth))
+            return function(*args, **kwargs)
 
-    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
+        return call
+
+    where, loss = (preferences, "completion_log_probs") if method.name == "dpo" else (trainers, "label_log_probs")
+    monkeypatch.setattr(where, loss, watched("loss", getattr(where, loss)))
+    monkeypatch.setattr(torch.optim.AdamW, "step", watched("step", torch.optim.AdamW.step))
     fit(method, precision="bfloat16", reference=method.name == "dpo")
-    assert enabled == [False] * 5
+    assert seen == [("loss", True, 1), ("step", False, 0)] * 5
