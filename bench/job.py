@@ -56,8 +56,10 @@ class Job:
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Announce and measure a phase. Those that only run the model do so in the run's precision; a step of training
-        sees to that itself, and what `adapt` computes of the weights is computed in theirs.
+        """Announce and measure a phase.
+
+        Those that only run the model do so in the run's precision. A step of training sees to that itself, and what
+        `adapt` computes of the weights is computed in theirs.
         """
         self.record.failed_phase = name
         self.send({"event": "phase", "name": name, "record": store.as_plain(self.record)})
