@@ -85,6 +85,10 @@ def recording(device: str, pretend: bool) -> Iterator[Recorder]:
     recorder = Recorder(pretend, kernels.workspace)
     with ExitStack() as stack:
         stack.enter_context(patch.object(nn.Module, "_apply", _apply))
+        # what autocast has cast is freed where it is used, and not at the end of its block, there in no order
+        stack.callback(torch.set_autocast_cache_enabled, torch.is_autocast_cache_enabled())
+        torch.set_autocast_cache_enabled(False)
+        stack.enter_context(patch.object(torch, "set_autocast_cache_enabled", lambda _: None))
         if pretend:
             stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
             # torch groups kernels for tensors of its own classes alone
