@@ -20,7 +20,7 @@ QUICK = ("dpo", "full", "lora")  # the others are slow tests
 # whose layers are not alike in a trace
 WHOLE = {
     "adalora", "beft", "cartridge", "fourierft", "last-layers", "lily", "lisa", "llama-adapter", "lora-fa",
-    "olora", "prefix", "rwkv", "shadow", "shira", "tinylora", "unilora", "vblora", "waveft",
+    "prefix", "rwkv", "shadow", "shira", "tinylora", "unilora", "vblora", "waveft",
 }  # fmt: skip
 PACKAGES = {"apollo": "apollo_torch", "galore": "galore_torch"}
 METHODS = [name for name in sorted(discover()) if name not in PACKAGES or find_spec(PACKAGES[name])]
