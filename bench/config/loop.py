@@ -44,7 +44,7 @@ class Train:
     warmup: float = 0.06  # share of the budget over which the learning rate rises
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
-    precision: str = "auto"  # of the computation: auto (bfloat16 where the hardware has it) | float32 | bfloat16
+    precision: str = "auto"  # of the computation: auto (bfloat16 where that is faster) | float32 | bfloat16
     gradient_checkpointing: bool = False
     compile: str = ""  # a backend of torch.compile for the model's layers while they train, such as inductor; "": none
     loss: str = "labelled"  # labelled: logits only where a label is, same value, less memory | full

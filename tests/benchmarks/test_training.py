@@ -31,8 +31,9 @@ from tests.benchmarks.turns import in_turns, step_by_step
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(600)]
 STEPS = 60
-ROWS, SMALL = 160, 8  # rows, and of a batch, where throughput is measured: twenty batches, which peft-style sorts
-EPOCH = ROWS // SMALL
+ROWS = 160  # where batches are equal
+SPREAD, SMALL = 640, 8  # rows, and of a batch, where throughput is measured: four of the buckets that peft-style sorts
+EPOCH = SPREAD // SMALL
 QUICK = ("lora",)  # what every change is measured with
 LENGTH = 96  # tokens of the longest row where batches are equal
 WIDE = Model(
@@ -133,7 +134,7 @@ def test_measuring(hold: Hold) -> None:
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_throughput_beside_peft_style(method: str, compiler: str, hold: Hold) -> None:
     """By default, and with the layers compiled; compiling is over before anything is timed."""
-    trained, theirs = (job(method, docstrings(ROWS), batch_size=SMALL) for _ in range(2))
+    trained, theirs = (job(method, docstrings(SPREAD), batch_size=SMALL) for _ in range(2))
     ratio = throughput(partial(ours, trained, compile=compiler), partial(peft_style, theirs))
     hold(f"throughput: {method}{', compiled' if compiler else ''} / peft-style", ratio, at_least=1.3)
 
@@ -144,7 +145,7 @@ def test_throughput_beside_peft_style(method: str, compiler: str, hold: Hold) ->
     ids=["default", "float32"],
 )
 def test_throughput_beside_trl(name: str, changes: dict[str, Any], hold: Hold) -> None:
-    trained, theirs = (job("lora", docstrings(ROWS), batch_size=SMALL) for _ in range(2))
+    trained, theirs = (job("lora", docstrings(SPREAD), batch_size=SMALL) for _ in range(2))
     ratio = throughput(partial(ours, trained), partial(trl_default, theirs, **changes))
     hold(f"throughput: lora / {name}", ratio, at_least=1.2)
 

@@ -4,10 +4,19 @@ import pytest
 import torch
 
 from bench.train import preferences, trainers
+from bench.train.precision import compute_precision
 from methods.dpo import Dpo
 from methods.full import Full
 from methods.lora import Lora
 from methods.prompt import Prompt
+
+
+@pytest.mark.parametrize(("amx", "precision"), [(True, "bfloat16"), (False, "float32")])
+def test_a_cpu_computes_in_bfloat16_only_where_that_is_faster(amx, precision, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    assert compute_precision("auto", "cpu") == precision
+    assert [compute_precision(asked, "cpu") for asked in ("float32", "bfloat16")] == ["float32", "bfloat16"]
 
 
 @pytest.mark.parametrize("settings", [{}, {"gradient_accumulation": 2}, {"gradient_checkpointing": True}], ids=str)
