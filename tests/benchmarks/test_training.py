@@ -146,7 +146,7 @@ def test_throughput_beside_peft_style(method: str, compiler: str, hold: Hold) ->
 )
 def test_throughput_beside_trl(name: str, changes: dict[str, Any], hold: Hold) -> None:
     trained, theirs = (job("lora", docstrings(SPREAD), batch_size=SMALL) for _ in range(2))
-    ratio = throughput(partial(ours, trained), partial(trl_default, theirs, **changes))
+    ratio = throughput(partial(ours, trained), partial(trl_default, theirs, **changes), epochs=2)
     hold(f"throughput: lora / {name}", ratio, at_least=1.2)
 
 
