@@ -6,8 +6,8 @@ import torch
 def compute_precision(asked: str, device: str) -> str:
     """`float32` or `bfloat16` for `train.precision` on a device.
 
-    `auto` is bfloat16 on GPUs that have it and on CPUs with AMX. AVX512-BF16 alone is not enough: its products took 1.7
-    times as long as those in float32 where that was measured, from 128 to 4,096 columns, and its attention twice.
+    `auto` is bfloat16 on CUDA GPUs that have it and on CPUs with AMX. AVX512-BF16 alone is not enough: on the one CPU
+    of that kind that was measured a step took 1.3 to 1.5 times as long as in float32 (results/README.md).
     """
     if asked != "auto":
         return asked

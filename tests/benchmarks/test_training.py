@@ -139,6 +139,7 @@ def test_throughput_beside_peft_style(method: str, compiler: str, hold: Hold) ->
     hold(f"throughput: {method}{', compiled' if compiler else ''} / peft-style", ratio, at_least=1.3)
 
 
+@pytest.mark.timeout(3600)  # bfloat16, TRL's default, may be emulated
 @pytest.mark.parametrize(
     ("name", "changes"),
     [("trl-default", {}), ("trl in float32", {"bf16": False, "gradient_checkpointing": False})],
