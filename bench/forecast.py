@@ -13,7 +13,7 @@ from datasets import Dataset
 from bench.advise import tracer
 from bench.advise.predict import card_of, predict
 from bench.advise.questions import DEVICES, question
-from bench.advise.trace import Workload
+from bench.advise.trace import NOT_COMPILED, Workload
 from bench.advise.units import MIB
 from bench.config import Run, to_dict
 from bench.data.tokens import labelled, widths
@@ -67,7 +67,7 @@ def _unpredicted(run: Run, device: str) -> str | None:
     if device not in DEVICES:
         return f"there is no model of memory on {device}"
     if run.train.compile:
-        return "what torch.compile makes of a model is not traced"
+        return NOT_COMPILED
     return "several processes train it" if ranks.world() > 1 else None
 
 

@@ -11,6 +11,7 @@ from typing import Any
 LIBRARIES = ("torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes")  # that make it
 # Of the memory at the peak: what holds it.
 CATEGORIES = ("weights", "adapter", "gradients", "optimizer", "activations", "logits", "workspace")
+NOT_COMPILED = "what torch.compile makes of a model is not traced"
 
 
 class NotTraceable(ValueError):

@@ -100,7 +100,6 @@ def _become_server(questions: int, answers: int) -> None:
             os.dup2(place + 100, place)
         os.closerange(4, os.sysconf("SC_OPEN_MAX"))
         torch.set_num_threads(1)
-
         serve(os.fdopen(0, closefd=False), os.fdopen(3, "w"))
         code = 0
     os._exit(code)

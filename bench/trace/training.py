@@ -22,7 +22,7 @@ from torch.utils.data import SequentialSampler
 from transformers import Trainer
 
 from bench.advise.questions import PEFT_LOOP
-from bench.advise.trace import NotTraceable, Question, Trace, Workload
+from bench.advise.trace import NOT_COMPILED, NotTraceable, Question, Trace, Workload
 from bench.config import Run
 from bench.config.run import from_dict
 from bench.data.tokens import IGNORED
@@ -62,7 +62,7 @@ def trace(question: Question, pretend: bool = True, processes: int = 1) -> Trace
     run = from_dict(question.run)
     assert run.method is not None
     if run.train.compile:
-        raise NotTraceable("what torch.compile makes of a model is not traced")
+        raise NotTraceable(NOT_COMPILED)
     run.model = replace(run.model, weights="random", tokenizer="")
     precision = _precision(run, question.device)
     method = run.method

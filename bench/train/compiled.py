@@ -19,8 +19,10 @@ GRAPHS = 4  # of a layer, at most: with and without a gradient of its input, wit
 
 def unknown(backend: str) -> str | None:
     """None, or that torch has no such backend; for asking before a model is loaded."""
+    if not backend:  # as in nearly every run; looking for backends takes half a second
+        return None
     known = torch._dynamo.list_backends(exclude_tags=())
-    if not backend or backend in known:
+    if backend in known:
         return None
     return f"train.compile: torch has no backend {backend!r}{did_you_mean(backend, known)}"
 

@@ -21,8 +21,8 @@ from bench.advise.trace import NotTraceable, Question, Workload
 from bench.advise.tracer import traces
 from bench.config import Model, Run, Task, Train, to_dict
 from bench.method import get
+from tests.benchmarks.jobs import SEVEN
 
-METHODS = ("full", "lora", "qlora", "prefix", "prompt", "ptuning", "dpo")
 SHAPES = ((256, 2, 704, 32000), (512, 4, 1408, 4096), (768, 3, 3072, 16384))
 WORKLOADS = (Workload(4, 200, 512, 0.5), Workload(8, 100, 192, 0.1), Workload(2, 500, 1024, 0.9))
 Point = tuple[str, Terms, int]
@@ -45,7 +45,7 @@ def main() -> None:
 
 def _questions() -> list[tuple[str, Question]]:
     found = []
-    for name, again, at in product(METHODS, (False, True), range(len(SHAPES))):
+    for name, again, at in product(SEVEN, (False, True), range(len(SHAPES))):
         method = get(name)
         if name.startswith("prefix") and again:
             continue  # it has no meaning there

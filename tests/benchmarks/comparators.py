@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
@@ -48,18 +47,9 @@ class Pace:
     losses: list[float]
 
     @property
-    def step_s(self) -> float:
-        """Median seconds from one step to the next, with all that lies between."""
-        return median(b - a for a, b in zip(self.began[WARMUP:], self.began[WARMUP + 1 :], strict=False))
-
-    @property
     def tokens_per_s(self) -> float:
         """Non-padding tokens per second, from the end of the warm-up to the beginning of the last step."""
-        return self.tokens_per_s_after(WARMUP)
-
-    def tokens_per_s_after(self, steps: int) -> float:
-        """The same from the end of so many steps on."""
-        return sum(self.tokens[steps:-1]) / (self.began[-1] - self.began[steps])
+        return sum(self.tokens[WARMUP:-1]) / (self.began[-1] - self.began[WARMUP])
 
 
 def watched(job: Job, train: Callable[[], list[float] | None]) -> Pace:

@@ -23,12 +23,12 @@ from bench.method import get
 from bench.records.schema import Status
 from bench.records.store import load
 from tests.benchmarks.conftest import Hold
+from tests.benchmarks.jobs import SEVEN
 from tests.benchmarks.ratio import Ratio, compared
 
 pytestmark = pytest.mark.benchmark
 ROOT = Path(__file__).parents[2]
 MEASURED = ("train", "evaluate")
-METHODS = ("full", "lora", "qlora", "prefix", "prompt", "ptuning", "dpo")
 FEW, MANY = 5, 60
 
 
@@ -67,7 +67,7 @@ def report(seconds: float, phases: Counter[str]) -> None:
 def test_seven_methods_and_three_seeds(tmp_path: Path, hold: Hold) -> None:
     """A sweep for each method, all with one cache and one folder of results; each pays for its own start."""
     pairs, before, all_seconds = [], Counter[str](), 0.0
-    for method in METHODS:
+    for method in SEVEN:
         seconds, phases = swept(tmp_path, f"method={method}", "seed=range(3)")
         pairs.append((seconds, sum((phases - before)[name] for name in MEASURED)))
         before, all_seconds = phases, all_seconds + seconds

@@ -10,7 +10,7 @@ from bench.advise.trace import NotTraceable, Workload
 from bench.config import Budget, Run, Train, to_dict
 from bench.config.run import from_dict
 from bench.trace.training import trace
-from bench.train.compiled import compiled
+from bench.train.compiled import compiled, unknown
 from methods.dpo import Dpo
 from methods.full import Full
 from methods.lora import Lora
@@ -60,6 +60,11 @@ def test_layers_and_lengths_share_a_graph(adapted):
 def test_the_loop_compiles_what_it_trains(fit):
     with pytest.raises(ValueError, match="no backend 'inductr'; did you mean 'inductor'"):
         fit(Lora(), compile="inductr")
+
+
+def test_nothing_is_looked_for_where_nothing_is_compiled(monkeypatch):
+    monkeypatch.setattr(torch._dynamo, "list_backends", lambda **_: pytest.fail("it takes half a second"))
+    assert unknown("") is None
 
 
 def test_a_budget_of_seconds_is_not_spent_on_compiling():
