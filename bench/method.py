@@ -9,7 +9,6 @@ level of a method's file: heavy imports go inside its functions.
 
 import difflib
 import importlib
-import importlib.metadata
 import inspect
 import pkgutil
 import sys
@@ -22,6 +21,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from bench.objective import OBJECTIVES
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
@@ -213,12 +214,14 @@ def discover() -> dict[str, type[Method]]:
     """
     global _discovered
     if not _discovered:
+        from importlib.metadata import entry_points  # takes a while to import
+
         import methods
 
         for module in pkgutil.iter_modules(methods.__path__):
             if not module.name.startswith("_"):
                 _import(f"methods.{module.name}", f"{methods.__path__[0]}/{module.name}.py")
-        for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        for entry in entry_points(group=ENTRY_POINTS):
             _plug_in(entry)
         _discovered = True
     return dict(sorted(_registry.items()))
@@ -232,7 +235,7 @@ def sources() -> list[Path]:
     return sorted({*Path(methods.__path__[0]).glob("*.py"), *(Path(file) for file in modules if file)})
 
 
-def _plug_in(entry: importlib.metadata.EntryPoint) -> None:
+def _plug_in(entry: "EntryPoint") -> None:
     """Import what an entry point names, which must register a method of the entry point's own name."""
     package = entry.dist.name if entry.dist else "?"
     origin = f"entry point {entry.name} = {entry.value!r} of the package {package}"

@@ -37,8 +37,7 @@ class CachingAllocator:
 
     def __init__(self) -> None:
         self.allocated = self.reserved = self.peak_allocated = self.peak_reserved = 0
-        self._free: dict[bool, list[tuple[int, int]]] = {True: [], False: []}  # size and number, by whether small
-        self._blocks: dict[int, Block] = {}  # those that are free
+        self._free: dict[bool, list[tuple[int, int, Block]]] = {True: [], False: []}  # by whether small; in order
         self._count = 0
 
     def allocate(self, size: int) -> Block:
@@ -46,8 +45,8 @@ class CachingAllocator:
         size = max(BLOCK, -(-size // BLOCK) * BLOCK)
         small = size <= SMALL
         pool = self._free[small]
-        place = bisect_left(pool, (size, 0))
-        block = self._blocks.pop(pool.pop(place)[1]) if place < len(pool) else self._segment(size, small)
+        place = bisect_left(pool, (size,))
+        block = pool.pop(place)[2] if place < len(pool) else self._segment(size, small)
         rest = block.size - size
         if rest >= BLOCK if small else rest > SMALL:
             self._split(block, size)
@@ -66,14 +65,15 @@ class CachingAllocator:
             self._take(block.behind)
             block = self._join(block, block.behind)
         block.free = True
-        insort(self._free[block.small], (block.size, block.number))
-        self._blocks[block.number] = block
+        insort(self._free[block.small], (block.size, block.number, block))
 
     def empty_cache(self) -> None:
         """Give segments without any block in use back to the device."""
-        for block in [b for b in self._blocks.values() if b.before is None and b.behind is None]:
-            self._take(block)
-            self.reserved -= block.size
+        for pool in self._free.values():
+            for _, _, block in list(pool):
+                if block.before is None and block.behind is None:
+                    self._take(block)
+                    self.reserved -= block.size
 
     def reset_peaks(self) -> None:
         """Begin the peaks anew at what is in use."""
@@ -95,13 +95,11 @@ class CachingAllocator:
         if block.behind is not None:
             block.behind.before = rest
         block.behind, block.size = rest, size
-        insort(self._free[rest.small], (rest.size, rest.number))
-        self._blocks[rest.number] = rest
+        insort(self._free[rest.small], (rest.size, rest.number, rest))
 
     def _take(self, block: Block) -> None:
         pool = self._free[block.small]
         del pool[bisect_left(pool, (block.size, block.number))]
-        del self._blocks[block.number]
 
     def _join(self, block: Block, behind: Block) -> Block:
         block.size += behind.size

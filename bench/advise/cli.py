@@ -85,13 +85,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _answer(options: argparse.Namespace) -> int:
+    begin()  # in vain where the request cannot be met, and else no time is lost
     request = _request(options)
     check(request)
     card = _card(options.gpu)
-    begin()
     from bench.advise.advice import advise, as_json
     from bench.advise.cards import listed
     from bench.advise.publish import publish
+    from bench.advise.words import show
+    from bench.report.terminal import make_console
 
     cards = listed()
     found = advise(request, card, answers, cards, _records(options.results), options.longest)
@@ -99,9 +101,6 @@ def _answer(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(as_json(found), indent=1, ensure_ascii=False))
     else:
-        from bench.advise.words import show
-        from bench.report.terminal import make_console
-
         show(found, make_console())
     return 0 if found.answer.best else 1
 

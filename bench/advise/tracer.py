@@ -10,13 +10,13 @@ import hashlib
 import json
 import os
 import select
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
@@ -80,6 +80,7 @@ def traces(questions: Sequence[Question], progress: Progress | None = None, work
         waiting.put(each)
     done: SimpleQueue[tuple[str, Answer]] = SimpleQueue()
     count = min(workers, len(open_ones))
+    begin(count - len(_idle))
     alone = count < min(workers, os.cpu_count() or 1)  # a core is left
     threads = [threading.Thread(target=_work, args=(waiting, done, alone), daemon=True) for _ in range(count)]
     for thread in threads:
@@ -102,8 +103,14 @@ def keep(child: Child) -> None:
 
 
 def begin(processes: int = WORKERS) -> None:
-    """Start child processes, whose imports take seconds, before the questions are known; to be called in `staying`."""
-    _idle.extend(_child() for _ in range(processes))
+    """Start child processes, whose imports take seconds; before the questions are known only in `staying`.
+
+    They have the imports in common where a process can be forked: then a core is left for what happens meanwhile.
+    """
+    if sys.platform == "linux" and processes > 1:
+        _idle.extend(_with_copies(processes - 1))
+    else:
+        _idle.extend(_child() for _ in range(processes))
 
 
 @contextmanager
@@ -139,6 +146,8 @@ def key(question: Question) -> str:
 @functools.cache
 def _code() -> dict[str, str]:
     """The versions of the libraries, and a hash of the sources that make a trace."""
+    from importlib.metadata import PackageNotFoundError, version  # takes a while to import
+
     found = {}
     for name in LIBRARIES:
         try:
@@ -188,10 +197,23 @@ def _work(waiting: "SimpleQueue[tuple[str, Question]]", done: "SimpleQueue[tuple
         except Empty:
             break
         child = child or _idle_child() or _child()
-        done.put((name, _ask(child, name, question, alone)))
+        try:
+            answer = _ask(child, name, question, alone)
+        except _Ended:  # of this question, or with the process that it was a copy of
+            child = _child()
+            try:
+                answer = _ask(child, name, question, alone)
+            except _Ended:
+                code = child.wait()
+                answer = TracingFailed(f"tracing failed: the process that traces it ended with exit code {code}")
+        done.put((name, answer))
         child = child if child.poll() is None else None
     if child is not None:
         _idle.append(child)
+
+
+class _Ended(Exception):
+    """A child process has ended without an answer."""
 
 
 def _idle_child() -> Child | None:
@@ -203,18 +225,45 @@ def _idle_child() -> Child | None:
     return None
 
 
-def _child() -> Child:
+class _Copy:
+    """A fork of a child process, which answers beside it and ends with it.
+
+    Args:
+        child: the process.
+        line: to the fork.
+    """
+
+    def __init__(self, child: Child, line: socket.socket) -> None:
+        self.stdin, self.stdout = line.makefile("w"), line.makefile("r")
+        self.poll, self.kill, self.wait = child.poll, child.kill, child.wait
+
+
+def _with_copies(count: int) -> list[Child]:
+    """A child process and so many copies of it."""
+    lines = [socket.socketpair() for _ in range(count)]
+    child = _child(*(there.fileno() for _, there in lines))
+    for _, there in lines:
+        there.close()
+    return [child, *(_Copy(child, here) for here, _ in lines)]
+
+
+def _child(*copies: int) -> Child:
+    """A process of its own; for each of the file descriptors it makes a copy of itself, which answers there."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "TOKENIZERS_PARALLELISM": "false"}
     root = str(Path(__file__).parents[2])
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (root, environment.get("PYTHONPATH"))))
     return subprocess.Popen(
-        [sys.executable, "-m", "bench.trace"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, text=True, env=environment,
+        [sys.executable, "-m", "bench.trace", *map(str, copies)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL, text=True, env=environment, pass_fds=copies,
     )  # fmt: skip
 
 
 def _ask(child: Child, name: str, question: Question, alone: bool) -> Answer:
-    """The answer of a child, which is kept unless it says nothing of the question but that something went wrong."""
+    """The answer of a child, which is kept unless it says nothing of the question but that something went wrong.
+
+    Raises:
+        _Ended: there is none.
+    """
     asked = {"alone": alone, "run": question.run, "workload": asdict(question.workload), "device": question.device}
     line = ""
     with contextlib.suppress(OSError):
@@ -226,7 +275,9 @@ def _ask(child: Child, name: str, question: Question, alone: bool) -> Answer:
             return TracingFailed(f"tracing failed: it could not be traced within {LIMIT_S} s")
         line = child.stdout.readline()
     if not line:
-        return TracingFailed(f"tracing failed: the process that traces it ended with exit code {child.wait()}")
+        child.kill()
+        child.wait()
+        raise _Ended
     given: dict[str, Any] = json.loads(line)
     if "failed" in given:
         return TracingFailed(given["failed"])

@@ -1,4 +1,7 @@
-"""`python -m bench.trace` reads questions, a JSON object a line, and answers each with a line: a trace, or an error."""
+"""`python -m bench.trace` reads questions, a JSON object a line, and answers each with a line: a trace, or an error.
+
+Its arguments are file descriptors of sockets: at each of them a fork of it does the same, with its imports done.
+"""
 
 import gc
 import os
@@ -18,9 +21,11 @@ def main() -> None:
     leave_out()
     leave_out_compiler()
     remember_models()
-    from bench.trace.serve import serve
+    from bench.trace.serve import copy, serve
 
     leave_out_patterns()
+    for line in sys.argv[1:]:
+        copy(int(line))
     serve(sys.stdin, answers)
 
 

@@ -151,7 +151,8 @@ class _Stretch:
         self.names: dict[int, str] = {}
         self._segments = _segments(record)
         self._place = {n: (j, i) for j, seg in enumerate(self._segments) for i, n in enumerate(seg.allocated)}
-        self._made: dict[tuple[int, int, int], int] = {}  # by the source's segment and place there, and the new layer
+        self._made: dict[tuple[int, int], int] = {}  # by the source's number, and the new layer
+        self._renamed: dict[tuple[str, int], str] = {}
         for j, segment in enumerate(self._segments):
             for layer in self._layers(j):
                 for event in segment.events:
@@ -177,44 +178,49 @@ class _Stretch:
             self.events.append(event)
         elif event > 0:
             number = len(self.source) + 1
-            self._made[(*self._place[event], layer)] = number
+            self._made[event, layer] = number
             self.source[number], self.sizes[number] = event, self._record.sizes[event]
-            path, source = self._record.layers.path, self._segments[j].layer
-            self.names[number] = self._record.names[event].replace(f"{path}.{source}", f"{path}.{layer}")
+            self.names[number] = self._name(self._record.names[event], self._segments[j].layer, layer)
             self.events.append(number)
         else:
-            key = self._meant(-event, j, layer)
-            if key not in self._made:
+            number = self._made.pop(self._meant(-event, self._segments[j].layer, layer), 0)
+            if not number:
                 raise Irregular
-            self.events.append(-self._made.pop(key))
+            self.events.append(-number)
 
-    def _meant(self, number: int, j: int, layer: int) -> tuple[int, int, int]:
-        """Which of a tensor's copies is freed in the copy of a segment for `layer`."""
-        k, i = self._place[number]
-        here, there = self._segments[j].layer, self._segments[k].layer
+    def _name(self, name: str, source: int, layer: int) -> str:
+        if (name, layer) not in self._renamed:
+            path = self._record.layers.path
+            self._renamed[name, layer] = name.replace(f"{path}.{source}", f"{path}.{layer}")
+        return self._renamed[name, layer]
+
+    def _meant(self, number: int, here: int, layer: int) -> tuple[int, int]:
+        """Which of a tensor's copies is freed in the copy for `layer` of a segment of the layer `here`."""
+        there = self._segments[self._place[number][0]].layer
         if not self._copies:
-            return k, i, there
+            return number, there
         if here != MIDDLE:
             if there == MIDDLE and here == OUTSIDE:
                 raise Irregular
             if there == MIDDLE and self._copies < 0:  # that of the layer which has taken its place beside this one
-                return self._alike(k, i, MIDDLE - 1 if here > MIDDLE else MIDDLE + 1)
-            return k, i, there + self._copies * (there > MIDDLE or there == MIDDLE < here)
+                taken = MIDDLE - 1 if here > MIDDLE else MIDDLE + 1
+                return self._alike(number, taken), self._moved(taken)
+            return number, there + self._copies * (there > MIDDLE or there == MIDDLE < here)
         new = there + layer - here
         if there == MIDDLE or layer == here + (self._copies if there > here else 0):
-            return k, i, new  # the layer's own, or that of the neighbour which is no copy
+            return number, new  # the layer's own, or that of the neighbour which is no copy
         if abs(there - here) != 1 or there == OUTSIDE:
             raise Irregular
-        return *self._alike(k, i, MIDDLE)[:2], new  # the neighbour is a copy
+        return self._alike(number, MIDDLE), new  # the neighbour is a copy
 
-    def _alike(self, k: int, i: int, layer: int) -> tuple[int, int, int]:
-        """What a neighbour of segment k, that of `layer` in the same pass, allocates in the same place."""
-        size = self._record.sizes[self._segments[k].allocated[i]]
+    def _alike(self, number: int, layer: int) -> int:
+        """What the segment of `layer` beside that of a tensor, in the same pass, allocates in the same place."""
+        k, i = self._place[number]
         for beside in (k - 1, k + 1):
             if 0 <= beside < len(self._segments) and self._segments[beside].layer == layer:
                 alike = self._segments[beside].allocated
-                if i < len(alike) and self._record.sizes[alike[i]] == size:
-                    return beside, i, self._moved(layer)
+                if i < len(alike) and self._record.sizes[alike[i]] == self._record.sizes[number]:
+                    return alike[i]
         raise Irregular
 
 

@@ -173,6 +173,8 @@ class Recorder(TorchDispatchMode):
                     return self._shapes(func, args, kwargs)
                 except RuntimeError:  # of a copied parameter torch does not hide the device it stands for
                     return func(*args, **kwargs)
+            if not func._schema.returns:  # it changes contents alone, as a grouped step of an optimizer does
+                return None
             if func is aten._local_scalar_dense.default:
                 return _scalar(given[0].dtype)
             if func is aten.sparse_mask.default:  # torch takes a fake mask for an empty one

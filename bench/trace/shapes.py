@@ -16,16 +16,19 @@ CPU, META = torch.device("cpu"), torch.device("meta")
 # Kernels of the meta device that are written in C++, and views, which are made anew each time.
 DIRECT = {
     aten._unsafe_view.default, aten.add_.Tensor, aten.alias.default, aten.copy_.default, aten.detach.default,
-    aten.expand.default, aten.fill_.Scalar, aten.normal_.default, aten.select.int, aten.slice.Tensor, aten.t.default,
-    aten.transpose.int, aten.uniform_.default, aten.unsqueeze.default, aten.view.default, aten.zero_.default,
+    aten.expand.default, aten.select.int, aten.slice.Tensor, aten.t.default, aten.transpose.int,
+    aten.unsqueeze.default, aten.view.default,
 }  # fmt: skip
+# Those that change nothing but the contents of the tensor that they are given and give back.
+FILL = {aten.fill_.Scalar, aten.normal_.default, aten.uniform_.default, aten.zero_.default}
 # Those whose one result is a new tensor.
 NEW = {
-    aten._to_copy.default, aten.add.Tensor, aten.clone.default, aten.div.Scalar, aten.div.Tensor, aten.mean.dim,
-    aten.mm.default, aten.mul.Scalar, aten.mul.Tensor, aten.neg.default, aten.pow.Tensor_Scalar, aten.rsqrt.default,
-    aten.silu.default, aten.sub.Tensor, aten.sum.default, aten.sum.dim_IntList, aten.zeros_like.default,
+    aten._to_copy.default, aten.add.Tensor, aten.cat.default, aten.clone.default, aten.div.Scalar, aten.div.Tensor,
+    aten.mean.dim, aten.mm.default, aten.mul.Scalar, aten.mul.Tensor, aten.neg.default, aten.pow.Tensor_Scalar,
+    aten.rsqrt.default, aten.silu.default, aten.silu_backward.default, aten.slice_backward.default, aten.sub.Tensor,
+    aten.sum.default, aten.sum.dim_IntList, aten.zeros_like.default,
 }  # fmt: skip
-QUICK = DIRECT | NEW
+QUICK = DIRECT | FILL | NEW
 Made = tuple[torch.Size, tuple[int, ...], torch.dtype]
 
 
@@ -38,7 +41,10 @@ class Shapes:
 
     def __call__(self, func: Any, args: Any, kwargs: Any) -> Any:
         """The outcome of one of `QUICK` whose tensors are all fake ones that stand for some on the CPU."""
-        mode = next(each for each in args if isinstance(each, FakeTensor)).fake_mode
+        if func in FILL:
+            return args[0]
+        first = args[0][0] if isinstance(args[0], (list, tuple)) else args[0]
+        mode = (first if isinstance(first, FakeTensor) else args[1]).fake_mode
         if func not in NEW:
             with in_kernel_invocation_manager(mode):
                 out = func(*args, **kwargs)
@@ -77,4 +83,4 @@ def _part(value: Any) -> Any:
     """An argument as part of a key; a number with its type, which decides that of the result."""
     if isinstance(value, Tensor):
         return value.shape, value.stride(), value.dtype
-    return (*value,) if isinstance(value, list) else (type(value), value)
+    return (*map(_part, value),) if isinstance(value, (list, tuple)) else (type(value), value)
