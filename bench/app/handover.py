@@ -137,7 +137,9 @@ def hydras_main(command: str, arguments: Sequence[str]) -> int:
     register()
     flags = {argument.partition("=")[0] for argument in arguments}
     if command == "run" and not any(flag.startswith(_OTHER_FILES) for flag in flags):
-        composed([a for a in arguments if not a.lstrip("+~").startswith(("-", *HYDRAS)) and "=" in a])
+        own = [a for a in arguments if not a.lstrip("+~").startswith(("-", *HYDRAS)) and "=" in a]
+        if own:
+            composed(own)
     multirun = ["--multirun"] if command == "sweep" and _INSTEAD_OF_A_RUN.isdisjoint(flags) else []
     sys.argv = ["tunebench", *multirun, *arguments]
     hydra_main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)()

@@ -1,6 +1,8 @@
 """A fork of a process that has imported everything answers as the process does that `python -m bench.trace` starts."""
 
+import io
 import json
+import os
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -86,7 +88,7 @@ def test_what_is_asked_of_a_stand_in_beyond_its_names_is_torchs_own() -> None:
 
 
 def test_a_process_that_is_kept_is_asked_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    def another() -> None:
+    def another(*_: int) -> None:
         raise AssertionError("another process was started")
 
     monkeypatch.setattr(tracer, "_child", another)
@@ -109,17 +111,55 @@ def test_processes_that_begin_early_are_asked_and_end(monkeypatch: pytest.Monkey
     assert [child.poll() for child in children] == [-9, -9]
 
 
+def test_a_copy_answers_beside_the_process_that_it_is_a_copy_of() -> None:
+    asked = [question("lora"), question("full", family="bert")]
+    with tracer.staying():
+        tracer.begin(2)
+        found = tracer.traces(asked)
+    assert found == [trace(each) for each in asked]
+
+
+class Dead:
+    """A process that ends when it is asked."""
+
+    def __init__(self, *_: int) -> None:
+        self.code: int | None = None
+        here, there = os.pipe()
+        os.close(there)
+        self.stdin, self.stdout = io.StringIO(), os.fdopen(here)
+
+    def poll(self) -> int | None:
+        return self.code
+
+    def kill(self) -> None:
+        self.code = -9
+
+    def wait(self) -> int:
+        self.stdout.close()
+        return -9
+
+
+def test_what_a_process_dies_of_is_asked_once_more() -> None:
+    tracer.keep(Dead())
+    [answer] = tracer.traces([question("lora")])
+    assert isinstance(answer, Trace)
+
+
+def test_what_every_process_dies_of_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracer, "_child", Dead)
+    [answer] = tracer.traces([question("lora")])
+    assert isinstance(answer, TracingFailed)
+    assert str(answer) == "tracing failed: the process that traces it ended with exit code -9"
+
+
 def test_a_refusal_is_kept_and_a_mishap_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     [first] = tracer.traces([question("prefix")])
     assert "checkpointing" in str(first)
 
-    class Dead:
-        stdin = stdout = None
+    def another(*_: int) -> None:
+        raise OSError("asked again")
 
-        def __init__(self) -> None:
-            raise OSError("asked again")
-
-    monkeypatch.setattr(tracer, "_child", Dead)
+    monkeypatch.setattr(tracer, "_child", another)
     [again] = tracer.traces([question("prefix")])
     assert isinstance(again, NotTraceable)
     assert str(again) == str(first)
