@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from datasets import Dataset
 
-from bench.advise import tracer
+from bench.advise import children
 from bench.advise.predict import card_of, predict
 from bench.advise.questions import DEVICES, question
 from bench.advise.trace import NOT_COMPILED, Workload
@@ -31,7 +31,7 @@ def be_ready() -> None:
     """
     child = fork()
     if child is not None:
-        tracer.keep(child)
+        children.keep(child)
 
 
 def forecast(

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.advise.children import begin, staying
 from bench.advise.request import Request, check, find_model, find_task, labelled_share
 from bench.advise.telling import answers
-from bench.advise.tracer import begin, staying
 from bench.advise.units import read_size
 from bench.method import PluginError
 from bench.objective import OBJECTIVES

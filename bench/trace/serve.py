@@ -1,12 +1,13 @@
 """Answer questions, a JSON object a line, with a line each: a trace, or an error. In a process of its own or a fork."""
 
-import contextlib
 import ctypes
 import gc
 import json
 import os
 import signal
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO
 
@@ -87,23 +88,33 @@ def fork() -> Fork | None:
     return Fork(pid, os.fdopen(write_questions, "w"), os.fdopen(read_answers))
 
 
-def copy(line: int) -> None:
-    """Let a fork of this process, which has imported everything, serve at a socket; it ends with this one."""
-    if os.fork() == 0:
-        _become_server(line, line)
-    os.close(line)
+@contextmanager
+def copies(descriptors: Sequence[int]) -> Iterator[None]:
+    """Inside the block a fork of this process, which has imported everything, serves at each of these sockets."""
+    pids = []
+    for each in descriptors:
+        pids.append(os.fork())
+        if pids[-1] == 0:
+            _become_server(each, each)
+        os.close(each)
+    yield
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 def _become_server(questions: int, answers: int) -> None:
     """Serve and end, whatever happens; nothing of what this process was a copy of goes on, nor is held open."""
     code = 1
-    with contextlib.suppress(BaseException):
+    with suppress(BaseException):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         nothing = os.open(os.devnull, os.O_RDWR)
-        for place, source in enumerate((questions, nothing, nothing, answers)):
-            os.dup2(source, place + 100)  # out of each other's way
+        sources = (questions, nothing, nothing, answers)
+        beyond = max(sources) + 4  # where none of them is overwritten
+        for place, source in enumerate(sources):
+            os.dup2(source, beyond + place)
         for place in range(4):
-            os.dup2(place + 100, place)
+            os.dup2(beyond + place, place)
         os.closerange(4, os.sysconf("SC_OPEN_MAX"))
         torch.set_num_threads(1)
         serve(os.fdopen(0, closefd=False), os.fdopen(3, "w"))

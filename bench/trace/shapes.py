@@ -19,7 +19,7 @@ DIRECT = {
     aten.expand.default, aten.select.int, aten.slice.Tensor, aten.t.default, aten.transpose.int,
     aten.unsqueeze.default, aten.view.default,
 }  # fmt: skip
-# Those that change nothing but the contents of the tensor that they are given and give back.
+# Those that write one value, or random ones, into the tensor that they are given, and give it back.
 FILL = {aten.fill_.Scalar, aten.normal_.default, aten.uniform_.default, aten.zero_.default}
 # Those whose one result is a new tensor.
 NEW = {
@@ -43,8 +43,8 @@ class Shapes:
         """The outcome of one of `QUICK` whose tensors are all fake ones that stand for some on the CPU."""
         if func in FILL:
             return args[0]
-        first = args[0][0] if isinstance(args[0], (list, tuple)) else args[0]
-        mode = (first if isinstance(first, FakeTensor) else args[1]).fake_mode
+        first = args[0][0] if isinstance(args[0], (list, tuple)) else args[0]  # of those that are joined
+        mode = first.fake_mode
         if func not in NEW:
             with in_kernel_invocation_manager(mode):
                 out = func(*args, **kwargs)

@@ -3,13 +3,17 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 from dataclasses import asdict, replace
+from typing import Any
 
+import psutil
 import pytest
 
-from bench.advise import tracer
+from bench.advise import children, tracer
 from bench.advise.trace import NotTraceable, Question, Trace, TracingFailed, Workload
 from bench.config import Model, Run
 from bench.config.run import to_dict
@@ -91,40 +95,70 @@ def test_a_process_that_is_kept_is_asked_and_ends(monkeypatch: pytest.MonkeyPatc
     def another(*_: int) -> None:
         raise AssertionError("another process was started")
 
-    monkeypatch.setattr(tracer, "_child", another)
+    monkeypatch.setattr(children, "_process", another)
     child = fork()
     assert child is not None
-    tracer.keep(child)
+    children.keep(child)
     [answer] = tracer.traces([question("lora")])
     assert isinstance(answer, Trace)
-    assert child.poll() == -9
+    assert child.poll() == 0
 
 
 def test_processes_that_begin_early_are_asked_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    with tracer.staying():
-        tracer.begin(2)
-        children = list(tracer._idle)
-        monkeypatch.setattr(tracer, "_child", None)  # no other is started
+    with children.staying():
+        children.begin(2)
+        child, other = children._idle
+        assert isinstance(other, children.Copy) == (sys.platform == "linux")
+        monkeypatch.setattr(children, "_process", None)  # no other is started
         [answer] = tracer.traces([question("lora")])
-        assert [child.poll() for child in children] == [None, None]
+        assert child.poll() is None
+        own = children_of(child)
+        assert len(own) == 1
     assert isinstance(answer, Trace)
-    assert [child.poll() for child in children] == [-9, -9]
+    assert child.poll() == 0  # by itself
+    assert not any(psutil.pid_exists(each.pid) for each in own)  # nor is it left for somebody else to reap
 
 
-def test_a_copy_answers_beside_the_process_that_it_is_a_copy_of() -> None:
+def children_of(child: Any) -> list[psutil.Process]:
+    return psutil.Process(child.pid).children()
+
+
+def test_processes_that_are_at_work_end_when_the_user_interrupts() -> None:
+    interrupt = threading.Timer(1.0, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
+    with children.staying():
+        children.begin(2)
+        child, _ = children._idle
+        interrupt.start()
+        with pytest.raises(KeyboardInterrupt):
+            tracer.traces([question("lora"), question("full"), question("prompt")])
+    assert child.poll() == -9
+
+
+def test_copies_answer_beside_the_process_that_they_are_copies_of() -> None:
     asked = [question("lora"), question("full", family="bert")]
-    with tracer.staying():
-        tracer.begin(2)
+    with children.staying():
+        children.begin(2)
         found = tracer.traces(asked)
     assert found == [trace(each) for each in asked]
 
 
-class Dead:
-    """A process that ends when it is asked."""
+def test_what_ends_with_another_is_asked_once_more() -> None:
+    with children.staying():
+        children.begin(2)
+        child, other = children._idle
+        threading.Timer(1.0, child.kill).start()  # while it imports, with both questions asked
+        found = tracer.traces([question("lora"), question("full")])
+        assert child.poll() == other.poll() == -9
+    assert all(isinstance(each, Trace) for each in found)
 
-    def __init__(self, *_: int) -> None:
+
+class Dead:
+    """A process that ends with exit code 3 when it is asked, after half an answer."""
+
+    def __init__(self, half: str = "") -> None:
         self.code: int | None = None
         here, there = os.pipe()
+        os.write(there, half.encode())
         os.close(there)
         self.stdin, self.stdout = io.StringIO(), os.fdopen(here)
 
@@ -132,24 +166,33 @@ class Dead:
         return self.code
 
     def kill(self) -> None:
-        self.code = -9
+        self.code = self.code or -9
 
     def wait(self) -> int:
-        self.stdout.close()
-        return -9
+        self.code = self.code or 3
+        return self.code
 
 
-def test_what_a_process_dies_of_is_asked_once_more() -> None:
-    tracer.keep(Dead())
-    [answer] = tracer.traces([question("lora")])
-    assert isinstance(answer, Trace)
-
-
-def test_what_every_process_dies_of_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracer, "_child", Dead)
+@pytest.mark.parametrize("half", ["", '{"trace": {'])
+def test_what_a_process_dies_of_is_told(half: str) -> None:
+    child = Dead(half)
+    children.keep(child)
     [answer] = tracer.traces([question("lora")])
     assert isinstance(answer, TracingFailed)
-    assert str(answer) == "tracing failed: the process that traces it ended with exit code -9"
+    assert str(answer) == "tracing failed: the process that traces it ended with exit code 3"
+
+
+def test_a_process_that_cannot_be_started_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object, **__: object) -> None:
+        raise OSError("Cannot allocate memory")
+
+    child = Dead()
+    children.keep(child)
+    child.code = 3  # it has ended while nobody asked it
+    monkeypatch.setattr(subprocess, "Popen", none)
+    monkeypatch.setattr(children, "begin", lambda _: None)
+    [answer] = tracer.traces([question("lora")])
+    assert str(answer) == "tracing failed: Cannot allocate memory"
 
 
 def test_a_refusal_is_kept_and_a_mishap_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +202,7 @@ def test_a_refusal_is_kept_and_a_mishap_is_not(monkeypatch: pytest.MonkeyPatch) 
     def another(*_: int) -> None:
         raise OSError("asked again")
 
-    monkeypatch.setattr(tracer, "_child", another)
+    monkeypatch.setattr(children, "_process", another)
     [again] = tracer.traces([question("prefix")])
     assert isinstance(again, NotTraceable)
     assert str(again) == str(first)
@@ -169,7 +212,7 @@ def test_a_trace_that_takes_too_long_ends(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(tracer, "LIMIT_S", 0.01)
     child = fork()
     assert child is not None
-    tracer.keep(child)
+    children.keep(child)
     [answer] = tracer.traces([question("lora")])
     assert isinstance(answer, TracingFailed)
     assert str(answer) == "tracing failed: it could not be traced within 0.01 s"
