@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 WORKERS = 2
-MOMENT_S = 0.05  # in which an idle process ends by itself
+MOMENT_S = 0.5  # in which a process that waits ends by itself, unless the machine is very busy
 _all: "list[Child]" = []  # that have been started, or kept
-_idle: "list[Child]" = []  # of these, which wait for the next question
+_idle: "list[Child]" = []  # of these, which wait for the next question, or will when they have imported
+_ready: "list[Child]" = []  # that have
 _wanted: list[bool] = []  # not empty inside `staying`
 
 
@@ -75,6 +76,7 @@ def begin(processes: int = WORKERS) -> None:
 def keep(child: Child) -> None:
     """Let a process that has its imports behind it answer the next questions."""
     _idle.append(child)
+    _ready.append(child)
     if child not in _all:
         _all.append(child)
 
@@ -131,15 +133,15 @@ def rest() -> None:
     """There are no more questions for now; outside `staying` all processes end."""
     if _wanted:
         return
-    ending = _all.copy()
-    _all.clear()
-    _idle.clear()
+    ending, waiting = _all.copy(), [child for child in _idle if child in _ready]
+    for children in (_all, _idle, _ready):
+        children.clear()
     for child in ending:
         with suppress(OSError, ValueError):
             child.stdin.close()
     until = time.monotonic() + MOMENT_S
-    while time.monotonic() < until and any(child.poll() is None for child in ending):
-        time.sleep(MOMENT_S / 10)
+    while time.monotonic() < until and any(child.poll() is None for child in waiting):
+        time.sleep(0.005)
     for child in ending:  # one that is at work or still imports does not see that it shall end
         child.kill()
         child.wait()
@@ -150,10 +152,11 @@ def _start(copies: int = 0) -> None:
     """Start a process, and so many copies of it."""
     pairs = [socket.socketpair() for _ in range(copies)]
     child = _process([there.fileno() for _, there in pairs])
-    keep(child)
-    for here, there in pairs:
+    for _, there in pairs:
         there.close()
-        keep(Copy(child, here))
+    started = [child, *(Copy(child, here) for here, _ in pairs)]
+    _all.extend(started)
+    _idle.extend(started)
 
 
 def _process(descriptors: list[int]) -> Child:
