@@ -4,23 +4,28 @@ The layers of most architectures are alike, and so is what happens in each of th
 other neighbours. So models of two and of three layers are recorded. From the latter a record of two layers is made by
 leaving out what happened in its middle layer, and only if that is in every event what was recorded of the former, the
 middle layer is repeated to the whole depth. Sizes that grow with the number of layers, such as that of a list of the
-norms of all gradients, follow from the difference of the two. What cannot be stretched is recorded in full.
+norms of all gradients, follow from the difference of the two. Where the second step is of the length of the first, the
+model of two layers takes the first alone, which tells what grows. What cannot be stretched is recorded in full.
 """
 
 import os
 import pickle
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from typing import Any
 
+from bench.advise.allocator import RESET
 from bench.advise.trace import Operation
 from bench.trace.layers import OUTSIDE
 from bench.trace.recorder import Recorder
 from bench.trace.result import Marks
 
 SHORT, LONG, MIDDLE = 2, 3, 1  # layers of the models that are recorded, and the one that is repeated or left out
+STEPS = 2  # that are recorded of a model
 WORTH = 8  # layers, from which on the two are clearly less work than the whole
 # Architectures whose layers are all alike. Others may choose between kinds of layers by rules of their own.
 UNIFORM = (
@@ -36,21 +41,22 @@ class Irregular(Exception):
     """What was recorded cannot be stretched."""
 
 
-def recorded(record: Callable[[int], Recorded], config: Any, processes: int = 1) -> Recorded:
+def recorded(record: Callable[[int, int], Recorded], config: Any, alike: bool, processes: int = 1) -> Recorded:
     """What is recorded of a model of the depth that its configuration has.
 
     Args:
-        record: of a model with so many layers.
+        record: of a model with so many layers, in so many steps.
         config: of the model.
+        alike: whether both steps are of the same length.
         processes: that may work on it, 1 or 2.
     """
     depth = config.num_hidden_layers
     if uniform(config) and depth >= WORTH:
-        beside = forked(lambda: record(SHORT)) if processes > 1 else nullcontext(lambda: record(SHORT))
-        with suppress(Irregular), beside as short:
-            long = record(LONG)
+        function = partial(record, SHORT, 1 if alike else STEPS)
+        with suppress(Irregular), forked(function) if processes > 1 else nullcontext(function) as short:
+            long = record(LONG, STEPS)
             return stretched(short(), long, depth)
-    return record(depth)
+    return record(depth, STEPS)
 
 
 @contextmanager
@@ -94,13 +100,12 @@ def stretched(short: Recorded, long: Recorded, depth: int) -> Recorded:
     """The record of a model of `depth` layers.
 
     Raises:
-        Irregular: the record of LONG layers without its middle one is not that of SHORT layers.
+        Irregular: the record of LONG layers without its middle one is not that of SHORT layers, or does not begin
+            with that of their first step.
     """
     seen, times = long[0], depth - LONG
     shown, same, whole = _Stretch(short[0], 0), _Stretch(seen, -1), _Stretch(seen, times)
-    if shown.events != same.events or shown.names != same.names or shown.whose != same.whose:
-        raise Irregular
-    grown = {source: times * (same.sizes[n] - shown.sizes[n]) for n, source in same.source.items()}
+    grown = {same.source[n]: times * growth for n, growth in _growths(shown, same).items()}
     made = Recorder(pretend=False)
     made.events, made.names = whole.events, whole.names
     made.sizes = {n: whole.sizes[n] + grown.get(source, 0) for n, source in whole.source.items()}
@@ -108,6 +113,31 @@ def stretched(short: Recorded, long: Recorded, depth: int) -> Recorded:
     made.operations = _operations(short[0].operations, seen.operations, times)
     made.dispatches = {p: n + times * (n - short[0].dispatches[p]) for p, n in seen.dispatches.items()}
     return made, _marks(short[1], long[1], made, whole, depth)
+
+
+def _growths(shown: "_Stretch", same: "_Stretch") -> dict[int, int]:
+    """How much larger the tensors of LONG layers without the middle one are than those of SHORT layers, by number.
+
+    Those of a second step that was not recorded of SHORT layers grow as those of the first that are of the same name
+    and size.
+    """
+    events, known = len(shown.events), len(shown.source)
+    if shown.events[-1:] != [RESET] and events != len(same.events):
+        raise Irregular
+    if shown.events != same.events[:events] or shown.whose != same.whose[:events]:
+        raise Irregular
+    if any(same.names.get(n) != name for n, name in shown.names.items()):
+        raise Irregular
+    growths = {n: same.sizes[n] - size for n, size in shown.sizes.items()}
+    alike = defaultdict[tuple[str, int], set[int]](set)
+    for n, growth in growths.items():
+        alike[same.names[n], same.sizes[n]].add(growth)
+    for n in range(known + 1, len(same.source) + 1):
+        found = alike[same.names[n], same.sizes[n]]
+        if len(found) != 1:
+            raise Irregular
+        growths[n] = next(iter(found))
+    return growths
 
 
 def _marks(short: Marks, long: Marks, made: Recorder, whole: "_Stretch", depth: int) -> Marks:

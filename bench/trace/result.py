@@ -19,6 +19,10 @@ MICRO_BATCHES = 2  # of a step, that are traced; more of them have the same peak
 TOGETHER = 64  # tensors that one kernel of a grouped operation takes, about
 
 
+class Enough(Exception):
+    """The steps that shall be recorded are done."""
+
+
 class Marks:
     """Which tensors belong to what, and when steps begin and end.
 
@@ -27,10 +31,12 @@ class Marks:
         device: `cuda` or `cpu`.
         vocabulary: size of the last dimension of logits.
         layers: of the model.
+        steps: that are recorded, 1 or 2.
     """
 
-    def __init__(self, recorder: Recorder, device: str, vocabulary: int, layers: int) -> None:
-        self.recorder, self.device, self.vocabulary, self.layers = recorder, device, vocabulary, layers
+    def __init__(self, recorder: Recorder, device: str, vocabulary: int, layers: int, steps: int = 2) -> None:
+        self.recorder, self.device, self.vocabulary = recorder, device, vocabulary
+        self.layers, self.steps = layers, steps
         self.of: dict[str, set[int]] = {}
         self.static_bytes = self.trainable = self.total = self.checkpoint_bytes = self.tokens = 0
 
@@ -59,11 +65,18 @@ class Marks:
         self.recorder.module = self._modules.get(id(module), self.recorder.module)
 
     def begin(self, step: int, model: nn.Module) -> None:
-        """A step begins: the record with step 0, whose operations are counted; at the next one the peaks begin anew."""
+        """A step begins: the record with step 0, whose operations are counted; at the next one the peaks begin anew.
+
+        Raises:
+            Enough: as many steps as shall be recorded are done.
+        """
         training = (p for p in model.parameters() if p.requires_grad)
         self.of["adapter"] |= {self.recorder.note(p) for p in training} - self.of["weights"]
         if step:
             self.recorder.happens(RESET)
+            if step == self.steps:
+                self.recorder.over = True
+                raise Enough
         else:
             self.recorder.attach(model, self.layers, quantised.constants)
             if self.device == "cuda":

@@ -7,7 +7,7 @@ the longest length; its peak is that of the run.
 import gc
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from bench.models.tokenizer import stand_in
 from bench.objective import of
 from bench.trace import depth, kernels, published, quantised
 from bench.trace.recorder import Recorder
-from bench.trace.result import MICRO_BATCHES, Marks, result
+from bench.trace.result import MICRO_BATCHES, Enough, Marks, result
 from bench.trace.unused import bring_back_data
 from bench.train import loop
 from bench.train.meter import StepMeter
@@ -67,15 +67,17 @@ def trace(question: Question, pretend: bool = True, processes: int = 1) -> Trace
     precision = _precision(run, question.device)
     method = run.method
 
-    def record(layers: int) -> tuple[Recorder, Marks]:
+    def record(layers: int, steps: int = depth.STEPS) -> depth.Recorded:
         with recording(question.device, pretend) as recorder:
             job = _Job(run, method, question.workload, recorder, precision)
-            marks = job.build(question.device, layers)
-            job.train(marks)
+            marks = job.build(question.device, layers, steps)
+            with suppress(Enough):
+                job.train(marks)
             return recorder, marks
 
     config = plan(run.model, facts=True).config
-    recorder, marks = depth.recorded(record, config, processes) if pretend else record(config.num_hidden_layers)
+    alike = question.workload.mean_tokens == question.workload.longest_tokens
+    recorder, marks = depth.recorded(record, config, alike, processes) if pretend else record(config.num_hidden_layers)
     return result(recorder, marks, question, max(1, run.train.gradient_accumulation))
 
 
@@ -126,8 +128,11 @@ class _Job:
     recorder: Recorder
     precision: str
 
-    def build(self, device: str, layers: int) -> Marks:
-        """The adapted model, of so many layers, and which tensors are the base's and which the adapter's."""
+    def build(self, device: str, layers: int, steps: int) -> Marks:
+        """The adapted model, of so many layers, and which tensors are the base's and which the adapter's.
+
+        Its training will be recorded for so many steps.
+        """
         run, method, workload = self.run, self.method, self.workload
         info = load.info(run.model, device, run.train.gradient_checkpointing)
         longest = replace(run, task=replace(run.task, max_length=workload.longest_tokens))
@@ -145,11 +150,11 @@ class _Job:
         if quantization is not None:
             quantised.quantise(model, quantization, dtype, planned.kind)
         load.settle(planned, model, self.tokenizer)
-        marks = Marks(self.recorder, device, planned.config.vocab_size, layers)
+        marks = Marks(self.recorder, device, planned.config.vocab_size, layers, steps)
         marks.weights()
         rows = loop.supervised([self._row(workload.mean_tokens, i) for i in range(workload.rows)])
-        steps = None if run.budget.seconds else run.budget.steps or STEPS
-        self.model = method.adapt(model, Context(info, self.tokenizer, *TEXT, rows, steps, False))
+        told = None if run.budget.seconds else run.budget.steps or STEPS
+        self.model = method.adapt(model, Context(info, self.tokenizer, *TEXT, rows, told, False))
         if self.kind == "classifier":
             kinds.train_heads(self.model)
         gc.collect()
@@ -157,7 +162,11 @@ class _Job:
         return marks
 
     def train(self, marks: Marks) -> None:
-        """Two steps of the common loop."""
+        """Two steps of the common loop.
+
+        Raises:
+            Enough: the marks are there before.
+        """
         run, workload = self.run, self.workload
         together = min(run.train.gradient_accumulation, MICRO_BATCHES)
         size = workload.rows * together

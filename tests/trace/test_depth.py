@@ -70,6 +70,16 @@ def test_every_method(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     assert compare(monkeypatch, question(method, family)) == (method not in WHOLE)
 
 
+@pytest.mark.parametrize(
+    "method",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in METHODS],
+)
+def test_every_method_in_steps_of_one_length(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    alike = replace(WORKLOAD, mean_tokens=WORKLOAD.longest_tokens)
+    family = "gpt2" if method == "bitfit" else "llama"
+    assert compare(monkeypatch, question(method, family, alike)) == (method not in WHOLE)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", [name for name in METHODS if name not in WHOLE | {"bitfit"}])
 def test_every_method_with_gradient_checkpointing(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
@@ -105,17 +115,17 @@ def test_what_differs_between_the_two_depths_is_not_stretched(monkeypatch: pytes
     asked, seen = question("lora", "llama"), []
     recorded = depth.recorded
 
-    def broken(record: Any, config: Any, processes: int) -> Any:
-        def other(layers: int) -> Any:
-            seen.append(layers)
-            found = record(layers)
+    def broken(record: Any, *arguments: Any) -> Any:
+        def other(layers: int, steps: int) -> Any:
+            seen.append((layers, steps))
+            found = record(layers, steps)
             if layers == depth.LONG:
                 found[0].events[-1:] = []
                 found[0].whose[-1:] = []
             return found
 
-        return recorded(other, config, processes)
+        return recorded(other, *arguments)
 
     monkeypatch.setattr(depth, "recorded", broken)
     assert trace(asked).layers == LAYERS
-    assert seen == [depth.LONG, depth.SHORT, LAYERS]
+    assert seen == [(depth.LONG, 2), (depth.SHORT, 2), (LAYERS, 2)]
