@@ -5,6 +5,7 @@ one's memory nor its random numbers, and while nothing is timed. It is told to t
 kept in the record beside what is measured afterwards.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -86,7 +87,10 @@ def workload(run: Run, rows: Dataset, micro_batch_size: int, reference: bool = T
     differ in their seeds have one trace.
     """
     lengths = widths(rows)
-    if run.train.group_by_length:
+    most = lengths.max()
+    if run.train.packing:
+        mean, most = lengths.mean(), np.sort(lengths)[-micro_batch_size:].mean()
+    elif run.train.group_by_length:
         longest = Grouped(lengths, run.train.batch_size, seed=0).longest(micro_batch_size)
         mean = sum(longest) / len(longest)
     else:
@@ -94,9 +98,9 @@ def workload(run: Run, rows: Dataset, micro_batch_size: int, reference: bool = T
     return Workload(
         rows=micro_batch_size,
         mean_tokens=round(mean),
-        longest_tokens=int(lengths.max()),
+        longest_tokens=math.ceil(most),
         labelled=min(1.0, labelled(rows) / mean),
-        padded=micro_batch_size > 1 and bool((lengths != lengths[0]).any()),
+        padded=not run.train.packing and micro_batch_size > 1 and bool((lengths != lengths[0]).any()),
         reference=reference,
         classes=classes,
     )

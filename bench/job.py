@@ -18,7 +18,7 @@ from bench.evaluate.batches import Room
 from bench.evaluate.forgetting import general_loss
 from bench.evaluate.scores import decoding, evaluate
 from bench.forecast import forecast
-from bench.limits import undeclared
+from bench.limits import Unsupported, undeclared
 from bench.measure.memory import MemoryMeter
 from bench.method import Context, Method, ModelInfo, PluginError, place
 from bench.models import checkpoint, load
@@ -29,6 +29,7 @@ from bench.records.schema import Evaluation, Record, Scores
 from bench.train import loop, ranks
 from bench.train.budget import total_steps
 from bench.train.meter import Send
+from bench.train.packing import together
 from bench.train.precision import compute_precision
 from bench.trained import start as stage
 from bench.trained.find import Finished
@@ -108,6 +109,8 @@ class Job:
                 stage.go_on(model, self.start)
             if self.kind == "classifier":
                 train_heads(model)
+            if run.train.packing and (reason := together(model)):
+                raise Unsupported(reason)
             self.record.parameters = load.parameters(model)
         if reference and run.goes_on():
             rows = self._with_reference(model, rows, tokenizer)

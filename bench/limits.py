@@ -9,6 +9,10 @@ from bench.evaluate.scores import decoding
 from bench.method import Method, ModelInfo
 
 
+class Unsupported(Exception):
+    """A run that cannot be done here, and why."""
+
+
 def too_long(run: Run, info: ModelInfo, kind: str) -> str | None:
     """None, or the reason why the model has no places for the task's rows with all that is put around them.
 
@@ -52,6 +56,17 @@ def stored_otherwise(run: Run, info: ModelInfo) -> str | None:
     if run.method.quantization() is not None:
         stored = f"the weights of {info.name} are quantised already ({info.quantised})"
         return f"{stored}, and method={run.title()} would quantise them; use the method on weights as they are"
+    return None
+
+
+def unpackable(run: Run, info: ModelInfo) -> str | None:
+    """None, or the reason why the run's rows cannot be laid end to end; see `bench.train.packing`."""
+    if not run.train.packing or run.method is None:
+        return None
+    if info.kind != "causal":
+        return f"train.packing is of causal models, and {info.name} is a {info.kind}"
+    if getattr(run.method, "virtual_tokens", 0):
+        return f"train.packing: method={run.title()} puts its virtual tokens in front of the first row alone"
     return None
 
 

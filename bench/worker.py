@@ -15,7 +15,7 @@ from bench.data import known, tasks
 from bench.data.prepare import prepare
 from bench.forecast import be_ready
 from bench.job import Job
-from bench.limits import stored_otherwise, too_few_for_general_text, too_long, unsharded
+from bench.limits import Unsupported, stored_otherwise, too_few_for_general_text, too_long, unpackable, unsharded
 from bench.measure.environment import environment
 from bench.measure.memory import is_out_of_memory, limit_memory
 from bench.models import load
@@ -26,10 +26,6 @@ from bench.train import ranks, tracking
 from bench.train.compiled import unknown
 from bench.train.meter import Diverged, Send
 from bench.trained import start as stage
-
-
-class Unsupported(Exception):
-    """The method says that it cannot be used here, and why."""
 
 
 def work(run: Run, folder: Path, send: Send) -> Record:
@@ -105,7 +101,7 @@ def _carry_out(run: Run, folder: Path, record: Record, send: Send, attempt: Atte
     info = load.info(run.model, device, run.train.gradient_checkpointing)
     reason = too_long(run, info, run.task.kind) or (run.method.supports(info) if run.method is not None else None)
     reason = reason or stored_otherwise(run, info) or too_few_for_general_text(run, info)
-    reason = reason or (unsharded(run, device) if ranks.sharded() else None)
+    reason = reason or unpackable(run, info) or (unsharded(run, device) if ranks.sharded() else None)
     reason = reason or (unknown(run.train.compile) if run.method is not None else None)
     if reason is not None:
         raise Unsupported(reason)

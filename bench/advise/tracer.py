@@ -32,6 +32,7 @@ RELEVANT = (
     "max_grad_norm",
     "batch_size",
     "compile",
+    "packing",
 )
 LIMIT_S = 300  # for one trace; the longest known takes a tenth of that
 Answer = Trace | NotTraceable

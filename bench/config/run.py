@@ -53,6 +53,8 @@ class Run:
             )
         if self.train.compile and self.budget.seconds:
             found.append("train.compile takes its time from a budget of seconds; set budget.steps, tokens or epochs")
+        if self.train.packing and self.method is not None and of(self.method).preferences:
+            found.append(f"train.packing is of single answers, and method={self.method.name} learns from pairs")
         found += choice("tracker", self.tracker, *TRACKERS)
         if self.tracker in TRACKERS[1:] and importlib.util.find_spec(self.tracker) is None:
             found.append(f"tracker={self.tracker} needs {self.tracker}: pip install 'tunebench[{self.tracker}]'")
@@ -107,8 +109,9 @@ class Run:
             del whole["data"][key]
         for key in WITHOUT_EFFECT:
             del whole["train"][key]
-        if not self.train.compile:  # as before there was such a setting
-            del whole["train"]["compile"]
+        for key in ("compile", "packing"):
+            if not whole["train"][key]:  # as before there was such a setting
+                del whole["train"][key]
         stages.forget_name(whole["method"])
         before = {} if self.start is None else {"start": self.start.identity()}
         return {part: whole[part] for part in parts} | before

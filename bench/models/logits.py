@@ -64,7 +64,8 @@ def label_log_probs(model: nn.Module, batch: dict[str, Tensor], full: bool = Fal
     Args:
         model: a causal or a seq2seq language model, with or without an adapter.
         batch: `input_ids` and `attention_mask` [batch, length] and `labels`, as `bench.data.tokens` makes them:
-            as long as the input for a causal model, of any length for the decoder of a seq2seq one.
+            as long as the input for a causal model, of any length for the decoder of a seq2seq one; or a packed
+            batch of `bench.train.packing`.
         full: compute the logits of all positions first, as transformers itself does.
     """
     if inner_model(model).config.is_encoder_decoder:
@@ -73,7 +74,8 @@ def label_log_probs(model: nn.Module, batch: dict[str, Tensor], full: bool = Fal
     targets = batch["labels"][:, 1:][labelled]
     keep = nn.functional.pad(labelled, (0, 1))  # the token at t+1 is predicted at t; the last position predicts nothing
     # no mask of the padding: it is on the right, where no token looks, and attention without a mask is faster
-    inputs = {"input_ids": batch["input_ids"], "use_cache": False}
+    told = {name: batch[name] for name in ("position_ids", "rows") if name in batch}  # where rows are packed
+    inputs = {"input_ids": batch["input_ids"], "use_cache": False} | told
     return _log_probs(model, inputs, keep, targets, full)
 
 

@@ -23,6 +23,7 @@ from bench.train import checkpoints, ranks
 from bench.train.budget import total_steps
 from bench.train.compiled import compiled
 from bench.train.meter import Send, StepMeter
+from bench.train.packing import packed
 from bench.train.reference import answers, precomputes, with_reference
 from bench.train.trainers import AfterStep, accumulation, settings, trainer_class
 
@@ -194,7 +195,7 @@ def train(
         trainer.add_callback(AfterStep(run.method, meter.progress))
         trainer.add_callback(meter)
         try:
-            with compiled(model, run.train.compile):
+            with packed(model, run.train.packing), compiled(model, run.train.compile):
                 trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
         finally:
             meter.flush()

@@ -21,6 +21,7 @@ from bench.train import ranks, tracking
 from bench.train.budget import ENDLESS, scheduler
 from bench.train.meter import StepMeter
 from bench.train.order import Grouped
+from bench.train.packing import Pack
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -84,7 +85,7 @@ class Measured:
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
         """The library's training step, counted, and the gradient of the method's penalty."""
-        examples = len(inputs["input_ids"]) // self.rows_per_example
+        examples = self.rows(inputs) // self.rows_per_example
         tokens, trained = self.tokens(inputs), self.trained_tokens(inputs)
         loss = super().training_step(model, inputs, *args, **kwargs)  # type: ignore[misc]
         self.meter.count(examples, tokens, trained, loss.detach())
@@ -107,6 +108,10 @@ class Measured:
         """Of the run."""
         assert self.run.method is not None
         return self.run.method
+
+    def rows(self, inputs: dict[str, Any]) -> int:
+        """Number of rows in the batch."""
+        return len(inputs["rows"].lengths if "rows" in inputs else inputs["input_ids"])
 
     def tokens(self, inputs: dict[str, Tensor]) -> Tensor:
         """Number of tokens in the batch that are not padding."""
@@ -179,7 +184,7 @@ class SftTrainer(Measured, Trainer):
         self, run: Run, meter: StepMeter, arguments: dict[str, Any], model: nn.Module, rows: "Dataset", tokenizer: Any
     ):
         self.run, self.meter = run, meter
-        collate = PadRight(tokenizer.pad_token_id)
+        collate = Pack() if run.train.packing else PadRight(tokenizer.pad_token_id)
         super().__init__(model, TrainingArguments(**arguments), collate, rows, callbacks=[meter])
         self.model_accepts_loss_kwargs = True  # compute_loss normalises by the labels of the whole step
 

@@ -130,13 +130,22 @@ def test_measuring(hold: Hold) -> None:
     hold("measuring: with / without", ratio, at_most=1.01)
 
 
-@pytest.mark.parametrize("compiler", ["", "inductor"], ids=["as it is", "compiled"])
+@pytest.mark.parametrize(
+    ("title", "options"),
+    [
+        ("", {}),
+        (", packed", {"packing": True}),
+        (", compiled", {"compile": "inductor"}),
+        (", packed and compiled", {"packing": True, "compile": "inductor"}),
+    ],
+    ids=["as it is", "packed", "compiled", "packed and compiled"],
+)
 @pytest.mark.parametrize("method", ["lora", "full"])
-def test_throughput_beside_peft_style(method: str, compiler: str, hold: Hold) -> None:
-    """By default, and with the layers compiled; compiling is over before anything is timed."""
+def test_throughput_beside_peft_style(method: str, title: str, options: dict[str, Any], hold: Hold) -> None:
+    """By default, and with what the loop can do on demand; compiling is over before anything is timed."""
     trained, theirs = (job(method, docstrings(SPREAD), batch_size=SMALL) for _ in range(2))
-    ratio = throughput(partial(ours, trained, compile=compiler), partial(peft_style, theirs))
-    hold(f"throughput: {method}{', compiled' if compiler else ''} / peft-style", ratio, at_least=1.3)
+    ratio = throughput(partial(ours, trained, **options), partial(peft_style, theirs))
+    hold(f"throughput: {method}{title} / peft-style", ratio, at_least=1.3)
 
 
 @pytest.mark.timeout(3600)  # bfloat16, TRL's default, may be emulated
