@@ -1,7 +1,7 @@
 """Rows laid end to end instead of one below the other: a batch without padding, in which each row attends to itself.
 
-Attention by torch's `scaled_dot_product_attention` would need a mask as large as the square of a batch's tokens; here it
-is computed row by row without one. Other implementations are told by the places, which begin anew with every row.
+Attention by torch's `scaled_dot_product_attention` would need a mask as large as the square of a batch's tokens; here
+it is computed row by row without one. Other implementations are told by the places, which begin anew with every row.
 """
 
 from collections.abc import Iterator, Sequence
