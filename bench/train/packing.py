@@ -92,6 +92,8 @@ def together(model: nn.Module) -> str | None:
 
     It reads one row behind another, and behind yet another; what it says of the one may not differ by a bit.
     """
+    if getattr(inner_model(model).config, "attention_chunk_size", None):
+        return "train.packing: the model attends in chunks, which begin anew with no row"
     if not any(each.kind is each.VAR_KEYWORD for each in signature(inner_model(model).forward).parameters.values()):
         return UNTOLD
     device, found = next(model.parameters()).device, []

@@ -131,21 +131,16 @@ def test_measuring(hold: Hold) -> None:
 
 
 @pytest.mark.parametrize(
-    ("title", "options"),
-    [
-        ("", {}),
-        (", packed", {"packing": True}),
-        (", compiled", {"compile": "inductor"}),
-        (", packed and compiled", {"packing": True, "compile": "inductor"}),
-    ],
-    ids=["as it is", "packed", "compiled", "packed and compiled"],
+    "title",
+    ["lora", "lora, compiled", "lora, packed", "lora, packed, compiled", "full", "full, compiled"],
 )
-@pytest.mark.parametrize("method", ["lora", "full"])
-def test_throughput_beside_peft_style(method: str, title: str, options: dict[str, Any], hold: Hold) -> None:
+def test_throughput_beside_peft_style(title: str, hold: Hold) -> None:
     """By default, and with what the loop can do on demand; compiling is over before anything is timed."""
+    method, *options = title.split(", ")
+    settings = {"packing": "packed" in options, "compile": "inductor" if "compiled" in options else ""}
     trained, theirs = (job(method, docstrings(SPREAD), batch_size=SMALL) for _ in range(2))
-    ratio = throughput(partial(ours, trained, **options), partial(peft_style, theirs))
-    hold(f"throughput: {method}{title} / peft-style", ratio, at_least=1.3)
+    ratio = throughput(partial(ours, trained, **settings), partial(peft_style, theirs))
+    hold(f"throughput: {title} / peft-style", ratio, at_least=1.3)
 
 
 @pytest.mark.timeout(3600)  # bfloat16, TRL's default, may be emulated

@@ -114,6 +114,12 @@ def test_rows_longer_than_the_window_are_refused(adapted):
         _attend(*arguments, rows=Rows((4, 2)), sliding_window=3)
 
 
+def test_a_model_that_attends_in_chunks_is_refused(adapted, monkeypatch):
+    model, _ = adapted("llama", Full())
+    monkeypatch.setattr(model.config, "attention_chunk_size", 8, raising=False)
+    assert together(model) == "train.packing: the model attends in chunks, which begin anew with no row"
+
+
 def test_what_a_run_is_refused_for():
     run = Run(Dpo(), task=Task(preferences=True), budget=Budget(steps=1), train=Train(packing=True))
     assert run.errors() == ["train.packing is of single answers, and method=dpo learns from pairs"]
