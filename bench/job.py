@@ -14,6 +14,7 @@ from transformers import set_seed
 from bench.config import Run
 from bench.data.example import Example, TaskData
 from bench.data.prepare import general_text
+from bench.data.tokens import widths
 from bench.evaluate.batches import Room
 from bench.evaluate.forgetting import general_loss
 from bench.evaluate.scores import decoding, evaluate
@@ -109,7 +110,7 @@ class Job:
                 stage.go_on(model, self.start)
             if self.kind == "classifier":
                 train_heads(model)
-            if run.train.packing and (reason := together(model)):
+            if run.train.packing and (reason := together(model, int(widths(rows).max()))):
                 raise Unsupported(reason)
             self.record.parameters = load.parameters(model)
         if reference and run.goes_on():

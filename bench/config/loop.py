@@ -40,7 +40,7 @@ class Train:
     batch_size: int = 16  # examples per optimizer step
     gradient_accumulation: int = 1  # micro batches that make up one step
     group_by_length: bool = True  # rows of about the same length make a batch, which saves padding | any rows
-    packing: bool = False  # the rows of a batch end to end, each attending to itself alone: no padding, the same loss
+    packing: bool = False  # the rows of a batch end to end, each attending to itself alone: no padding, same loss
     schedule: str = "cosine"  # cosine | linear | constant, after the warm-up
     warmup: float = 0.06  # share of the budget over which the learning rate rises
     weight_decay: float = 0.0

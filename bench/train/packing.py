@@ -19,8 +19,14 @@ from bench.data.tokens import IGNORED
 from bench.models.logits import inner_model, label_log_probs
 
 ATTENTION = "sdpa_row_by_row"
-UNTOLD = "train.packing: the model does not tell its attention where a row ends"
-TRIED, LENGTH = (5, 6), 8  # tokens, and how many, of rows with which a model is tried
+HINT = "; model.attention=eager may keep them apart"
+UNTOLD = f"train.packing: the model does not tell its attention where rows end{HINT}"
+SHORT = 8  # tokens of a row with which a model is tried
+ROUNDING, ROUNDING_16 = 1e-4, 0.1  # of a log-probability, on average, where the same is computed in another way
+
+
+class NotTold(ValueError):
+    """Attention does not know where a row ends."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,8 @@ class Pack:
     def __call__(self, rows: Sequence[dict[str, list[int]]]) -> dict[str, Any]:
         """The batch, with the place of every token in its row, and the rows' lengths."""
         lengths = [len(row["input_ids"]) for row in rows]
-        ids, labels = ([token for row in rows for token in row[key]] for key in ("input_ids", "labels"))
+        ids = [token for row in rows for token in row["input_ids"]]
+        labels = [label for row in rows for label in (IGNORED, *row["labels"][1:])]  # no row tells the next one's first
         return {
             "input_ids": torch.tensor([ids]),
             "attention_mask": torch.ones(1, len(ids), dtype=torch.int64),
@@ -53,18 +60,13 @@ def _attend(
     value: Tensor,
     attention_mask: Tensor | None,
     rows: Rows | None = None,
-    sliding_window: int | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
     """Attention as transformers has it, [batch, heads, tokens, width], of each row by itself."""
     if rows is None:
-        raise ValueError(UNTOLD)
+        raise NotTold(UNTOLD)
     if query.shape[2] != sum(rows.lengths) or key.shape[2] != sum(rows.lengths):
-        raise ValueError("train.packing: the method puts virtual tokens in front of the first row alone")
-    if sliding_window and max(rows.lengths) > sliding_window:
-        raise ValueError(
-            f"train.packing: a row has {max(rows.lengths)} tokens, more than the {sliding_window} of the model's window"
-        )
+        raise NotTold("train.packing: the method puts virtual tokens in front of the first row alone")
     parts = zip(*(tensor.split(rows.lengths, dim=2) for tensor in (query, key, value)), strict=True)
     found = [sdpa_attention_forward(module, *part, attention_mask=None, **options)[0] for part in parts]
     return torch.cat(found, dim=1), None
@@ -87,27 +89,59 @@ def packed(model: nn.Module, packing: bool) -> Iterator[None]:
         inner.set_attn_implementation(before)
 
 
-def together(model: nn.Module) -> str | None:
+def together(model: nn.Module, longest: int) -> str | None:
     """None, or the reason why rows laid end to end are not apart in a model, as the method has adapted it.
 
-    It reads one row behind another, and behind yet another; what it says of the one may not differ by a bit.
+    What it says of a row may not change with the row before it, nor differ from what it says of that row alone.
+
+    Args:
+        model: causal; it is tried without dropout.
+        longest: tokens of the longest row.
     """
-    if getattr(inner_model(model).config, "attention_chunk_size", None):
-        return "train.packing: the model attends in chunks, which begin anew with no row"
-    if not any(each.kind is each.VAR_KEYWORD for each in signature(inner_model(model).forward).parameters.values()):
+    inner = inner_model(model)
+    if not any(each.kind is each.VAR_KEYWORD for each in signature(inner.forward).parameters.values()):
         return UNTOLD
-    device, found = next(model.parameters()).device, []
+    if inner.config._attn_implementation == "sdpa" and (reason := _beyond(inner.config, longest)):
+        return reason
+    training = model.training
+    model.eval()
     try:
-        with packed(model, True), torch.no_grad():
-            for token in TRIED:
-                rows = [{"input_ids": [each] * LENGTH, "labels": [IGNORED] * LENGTH} for each in (token, TRIED[0])]
-                rows[1]["labels"] = [IGNORED] + [TRIED[0]] * (LENGTH - 1)
-                batch = {
-                    key: value.to(device) if isinstance(value, Tensor) else value for key, value in Pack()(rows).items()
-                }
-                with torch.random.fork_rng():
-                    torch.manual_seed(0)  # the same dropout
-                    found.append(label_log_probs(model, batch))
-    except ValueError as error:
+        with torch.no_grad():
+            return None if _apart(model, longest) else f"train.packing: a row depends on the one before it{HINT}"
+    except NotTold as error:
         return str(error)
-    return None if torch.equal(*found) else "train.packing: with this method on this model a row sees those before it"
+    finally:
+        model.train(training)
+
+
+def _apart(model: nn.Module, longest: int) -> bool:
+    inner = inner_model(model)
+    first, other, short, long = (
+        [(start + 37 * i) % inner.config.vocab_size for i in range(length)]
+        for start, length in ((5, SHORT), (6, SHORT), (7, SHORT), (8, longest))
+    )
+    alone = _log_probs(model, long)
+    with packed(model, True):
+        change = _log_probs(model, first, short) - _log_probs(model, other, short)
+        error = _log_probs(model, first, long) - alone
+    rounding = ROUNDING if inner.dtype == torch.float32 else ROUNDING_16
+    return float(change.abs().mean()) < ROUNDING and float(error.abs().mean()) < rounding
+
+
+def _beyond(config: Any, longest: int) -> str | None:
+    """Whether there are rows of which a token would see more than the model lets it see, in words."""
+    for key in ("sliding_window", "attention_chunk_size"):
+        limit = getattr(config, key, None)
+        if limit and longest > limit:
+            return f"train.packing: a row has {longest} tokens, and the model's {key} is {limit}{HINT}"
+    return None
+
+
+def _log_probs(model: nn.Module, *rows: list[int]) -> Tensor:
+    """Of the tokens of the last row but its first, [tokens]."""
+    device = next(model.parameters()).device
+    batch = Pack()([{"input_ids": ids, "labels": ids} for ids in rows])
+    told = batch | {key: value.to(device) for key, value in batch.items() if isinstance(value, Tensor)}
+    if len(rows) == 1:
+        del told["rows"]
+    return label_log_probs(model, told)[1 - len(rows[-1]) :].float()

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from datasets import Dataset
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from bench.advise.questions import question
 from bench.advise.trace import Workload
@@ -19,7 +20,7 @@ from bench.models.families import FAMILIES
 from bench.models.logits import label_log_probs
 from bench.models.tiny import tiny_model
 from bench.trace.training import trace
-from bench.train.packing import Pack, Rows, _attend, packed, together
+from bench.train.packing import NotTold, Pack, Rows, packed, together
 from methods.dpo import Dpo
 from methods.full import Full
 from methods.lora import Lora
@@ -27,6 +28,7 @@ from methods.prompt import Prompt
 
 IDS = [list(range(5, 5 + length)) for length in (7, 3, 12)]
 ROWS = [{"input_ids": ids, "labels": [-100, *ids[1:]]} for ids in IDS]
+LONGEST = 30
 APART = ("gpt2", "gptj", "llama", "mistral", "qwen2", "qwen3", "gemma3", "phi3", "glm", "gpt_neox", "opt")
 MIXING = ("cartridge", "cpt", "lily", "multitask-prompt", "prefix", "prompt", "ptuning")
 
@@ -82,7 +84,7 @@ def differ(model: Any) -> float:
 def test_rows_are_apart_or_the_model_is_refused(family, tmp_path, on_model):
     settings = Model(family, path=tiny_model(tmp_path, family), attention=FAMILIES[family].attention)
     model, _ = on_model(settings, Full())
-    assert (together(model) is None) == (family in APART)
+    assert (together(model, LONGEST) is None) == (family in APART)
     if family in APART:
         assert differ(model) < 1e-5
 
@@ -90,7 +92,7 @@ def test_rows_are_apart_or_the_model_is_refused(family, tmp_path, on_model):
 @pytest.mark.parametrize("method", sorted(discover()))
 def test_every_method_keeps_rows_apart_or_is_refused(method, adapted):
     model, _ = adapted("gpt2" if method == "bitfit" else "llama", get(method)())
-    assert (together(model.train()) is None) == (method not in MIXING)
+    assert (together(model.train(), LONGEST) is None) == (method not in MIXING)
     if method not in MIXING:
         assert differ(model.eval()) < 1e-5
 
@@ -99,25 +101,53 @@ def test_other_attention_is_told_by_the_places(adapted):
     model, _ = adapted("llama", Full())
     model.set_attn_implementation("eager")
     try:
-        assert together(model) is None
+        assert together(model, LONGEST) is None
         assert differ(model) < 1e-5
     finally:
         model.set_attn_implementation("sdpa")
 
 
-def test_rows_longer_than_the_window_are_refused(adapted):
-    model, _ = adapted("llama", Full())
-    query = torch.ones(1, 2, 6, 4)
-    arguments = (model.model.layers[0].self_attn, query, query, query, None)
-    assert _attend(*arguments, rows=Rows((3, 3)), sliding_window=3)[0].shape == (1, 6, 2, 4)
-    with pytest.raises(ValueError, match="a row has 4 tokens, more than the 3 of the model's window"):
-        _attend(*arguments, rows=Rows((4, 2)), sliding_window=3)
+@pytest.mark.parametrize(
+    ("facts", "limited"),
+    [
+        ({"model_type": "mistral", "sliding_window": 16}, "sliding_window"),
+        ({"model_type": "phimoe", "sliding_window": 16, "num_local_experts": 4}, "sliding_window"),
+        ({"model_type": "llama4_text", "attention_chunk_size": 16, "num_local_experts": 2}, "attention_chunk_size"),
+        ({"model_type": "olmoe", "hidden_size": 256, "head_dim": 64, "num_experts": 8}, ""),
+    ],
+    ids=lambda facts: facts["model_type"] if isinstance(facts, dict) else "",
+)
+def test_rows_longer_than_what_a_token_sees_are_refused(facts, limited):
+    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "vocab_size": 320, "head_dim": 16}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
+    ends = {"pad_token_id": 1, "bos_token_id": 1, "eos_token_id": 1}
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(**sizes | heads | ends | facts)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")
+    assert together(model, 16) is None
+    found = together(model, 17)
+    if limited:
+        assert found == (
+            f"train.packing: a row has 17 tokens, and the model's {limited} is 16; "
+            "model.attention=eager may keep them apart"
+        )
+        model.set_attn_implementation("eager")
+    assert together(model, 17) is None
 
 
-def test_a_model_that_attends_in_chunks_is_refused(adapted, monkeypatch):
-    model, _ = adapted("llama", Full())
-    monkeypatch.setattr(model.config, "attention_chunk_size", 8, raising=False)
-    assert together(model) == "train.packing: the model attends in chunks, which begin anew with no row"
+def test_no_row_tells_the_first_token_of_the_next():
+    batch = Pack()([{"input_ids": [5, 6], "labels": [5, 6]}] * 2)
+    assert batch["labels"].tolist() == [[-100, 6, -100, 6]]
+
+
+def test_a_model_is_left_as_it_was(adapted):
+    model, _ = adapted("llama", Lora())
+    assert together(model.train(), LONGEST) is None
+    assert all(module.training for module in model.modules())
+    model.eval()
+    with pytest.raises(NotTold, match="where rows end"), packed(model, True):
+        model(input_ids=torch.full((1, 4), 5))
+    assert model.get_base_model().config._attn_implementation == "sdpa"
 
 
 def test_what_a_run_is_refused_for():
