@@ -142,8 +142,13 @@ def _compare(trainings: Trainings, rows: int, rounds: int) -> dict[str, Ratio]:
 def test_a_run_takes_no_more_for_a_large_data_set(trainings: Trainings, hold: Hold, rows: int) -> None:
     ratios = _compare(trainings, rows, rounds=3)
     limits = {"first_step_s": 1.25, "child_bytes": 1.1, "parent_bytes": 1.1, "train_bytes": 1.1, "read_bytes": 1.25}
+    missed = []
     for name, limit in limits.items():
-        hold(f"{name} of {rows:,} rows / of {FEW:,}", ratios[name], at_most=limit)
+        try:
+            hold(f"{name} of {rows:,} rows / of {FEW:,}", ratios[name], at_most=limit)
+        except pytest.fail.Exception as error:
+            missed.append(str(error))
+    assert not missed, "\n".join(missed)
 
 
 @pytest.mark.benchmark
