@@ -44,7 +44,7 @@ def still(model: Any) -> None:
     ("method", "settings"),
     [
         (Lora(), {}),
-        (Lora(dropout=0.0), {"gradient_checkpointing": True}),
+        (Lora(), {"gradient_checkpointing": True}),
         (Full(), {"gradient_accumulation": 2}),
         (Full(), {"loss": "full"}),
         (Full(), {"compile": "aot_eager"}),
