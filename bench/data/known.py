@@ -1,10 +1,10 @@
-"""Tasks that were read before, and rows that were tokenised: kept by their content, and mapped where they are many.
+"""Tasks that were read before, and rows that were tokenised: kept by their content, in files where they are many.
 
 All runs of a sweep see the same data, and reading it takes longer than training some of them. So the first run keeps
 what it has read in the user's cache directory, under a hash of all that it depends on: the settings, the bytes of the
-files (or of the standard library), the tokenizer, the versions and the sources of this package. Later runs map it, and
-share its pages. Whatever goes wrong costs time, never data. What comes from another machine is not kept, as
-nobody knows whether it is still the same there.
+files (or of the standard library), the tokenizer, the versions and the sources of this package. Later runs find it.
+Whatever goes wrong costs time, never data. What comes from another machine is not kept, as nobody knows whether it is
+still the same there.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +27,11 @@ from bench.records.cache_dir import cache_dir
 from bench.records.find import signature
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset, Features
 
 Rows = Iterable[dict[str, Any]]
 PACKAGES = tuple(Path(__file__).parents[1] / name for name in ("config", "data"))
-WRITTEN = 1000  # rows that are written together
+WRITTEN = 10_000  # rows that are written together; their lengths are, too, and so all are seen in few pages
 
 
 def load(task: Task, settings: Data) -> tuple[TaskData, schema.Data, str]:
@@ -64,7 +65,7 @@ def dataset(key: str, depends: object, rows: Callable[[], Rows]) -> "Dataset":
 
     folder = _folder() if key else None
     if folder is None:
-        return Dataset.from_list(list(rows()))
+        return _in_memory(rows())
     path = folder / f"{_hash(key, depends, version('datasets'), version('tokenizers'))}.arrow"
     if not path.exists():
         kept.make(path, lambda temporary: _write_rows(temporary, rows()))
@@ -72,7 +73,7 @@ def dataset(key: str, depends: object, rows: Callable[[], Rows]) -> "Dataset":
         found = Dataset.from_file(str(path))
         os.utime(path)
     except (OSError, ValueError):  # it could not be written, or is damaged
-        return Dataset.from_list(list(rows()))
+        return _in_memory(rows())
     return found
 
 
@@ -142,10 +143,26 @@ def _keep(folder: Path, key: str, data: TaskData, facts: schema.Data) -> None:
     kept.write(folder / f"{key}.json", json.dumps({**head, "facts": asdict(facts)}).encode())
 
 
+def _in_memory(rows: Rows) -> "Dataset":
+    from datasets import Dataset
+
+    found = list(rows)
+    return Dataset.from_list(found, features=_features(found[0]))
+
+
 def _write_rows(path: Path, rows: Rows) -> None:
     from datasets.arrow_writer import ArrowWriter
 
-    with ArrowWriter(path=str(path), writer_batch_size=WRITTEN) as writer:
-        for row in rows:
+    rest = iter(rows)
+    first = next(rest)
+    with ArrowWriter(path=str(path), features=_features(first), writer_batch_size=WRITTEN) as writer:
+        for row in chain([first], rest):
             writer.write(row)
         writer.finalize()
+
+
+def _features(row: dict[str, Any]) -> "Features":
+    """Lists of tokens, in half of the room that Python's numbers would take."""
+    from datasets import Features, List, Value
+
+    return Features({name: List(Value("int32")) for name in row})

@@ -28,30 +28,38 @@ class Overlap:
         """
         self._instruction = instruction
         self._wanted = {run for example in held_out for run in self._runs(example)}
-        self._hits: list[tuple[str, frozenset[int]]] = []
+        self._hits: Counter[frozenset[int]] = Counter()  # how many examples share just these runs
+        self._names: dict[frozenset[int], list[str]] = {}
         self._shared: Counter[int] = Counter()
         self._seen = 0
 
     def add(self, example: Example) -> None:
-        """Compare one training example."""
-        self.add_runs(example.id, self._runs(example))
+        """Compare one training example, and remember its id if it overlaps."""
+        found = self.add_runs(self._runs(example))
+        if found:
+            self._names.setdefault(found, []).append(example.id)
 
-    def add_runs(self, name: str, runs: Iterable[int]) -> None:
-        """Compare one training example by its runs of words, which `runs_of` finds."""
+    def add_runs(self, runs: Iterable[int]) -> frozenset[int]:
+        """Compare one training example by its runs of words, which `runs_of` finds; returns those it shares."""
         self._seen += 1
         found = frozenset(self._wanted.intersection(runs))
         if found:
-            self._hits.append((name, found))
+            self._hits[found] += 1
             self._shared.update(found)
+        return found
 
     def names(self) -> list[str]:
-        """The ids of the overlapping examples among those seen so far."""
-        most = max(_FEW, COMMON * self._seen)
-        return [name for name, found in self._hits if any(self._shared[run] <= most for run in found)]
+        """The ids of the overlapping examples among those that were added whole so far."""
+        return [name for found, names in self._names.items() if self._counts(found) for name in names]
 
     def count(self) -> int:
         """How many of those seen so far overlap."""
-        return len(self.names())
+        return sum(number for found, number in self._hits.items() if self._counts(found))
+
+    def _counts(self, found: frozenset[int]) -> bool:
+        """Whether any of the runs is shared by so few that it says something."""
+        most = max(_FEW, COMMON * self._seen)
+        return any(self._shared[run] <= most for run in found)
 
     def _runs(self, example: Example) -> Iterator[int]:
         return runs_of(example, self._instruction)
@@ -68,7 +76,7 @@ def leaks(train: Iterable[Example], held_out: Mapping[str, Iterable[Example]], i
     for example in train:
         found = list(runs_of(example, instruction))
         for overlap in overlaps.values():
-            overlap.add_runs(example.id, found)
+            overlap.add_runs(found)
     return {name: overlap.count() for name, overlap in overlaps.items()}
 
 

@@ -1,7 +1,8 @@
-"""Many examples in a file instead of in memory: a sequence that maps the file and reads what is asked for.
+"""Many examples in a file instead of in memory: a sequence that reads from the file what is asked for.
 
-So a process takes as much memory for a million rows as for a thousand, and processes that map the same file share its
-pages. Few examples stay what they are, a tuple. The file is Arrow's, a JSON text for each example.
+So a process takes as much memory for a million rows as for a thousand. The file is not mapped: the pages of a mapping
+count as the memory of every process that looks at them. Few examples stay what they are, a tuple. The file is Arrow's,
+a JSON text for each example; every batch tells what was counted up to its end, and so the last one what all are.
 """
 
 import json
@@ -14,9 +15,8 @@ from typing import Any, overload
 from bench.data.example import Example, Message
 
 FEW = 20_000  # examples that stay in memory
-BATCH = 1000  # examples that are written together
+BATCH = 1000  # examples that are written, and read, together
 FILE = "examples.arrow"
-CONVERSATION = r'^\["(?:[^"\\]|\\.)*", \['  # an example's text, by `_text`, whose prompt is a list of messages
 
 
 def spool(examples: Iterable[Example]) -> Sequence[Example]:
@@ -30,7 +30,7 @@ def spool(examples: Iterable[Example]) -> Sequence[Example]:
     with tempfile.TemporaryDirectory(prefix="tunebench-", ignore_cleanup_errors=True) as folder:
         path = Path(folder) / FILE
         write(path, chain(first, rest))
-        return Spooled(path)  # what is mapped stays until nobody maps it
+        return Spooled(path)  # what is open stays until nobody has it open
 
 
 def write(path: Path, examples: Iterable[Example]) -> None:
@@ -38,14 +38,24 @@ def write(path: Path, examples: Iterable[Example]) -> None:
     import pyarrow
 
     schema = pyarrow.schema([("example", pyarrow.large_string())])
+    conversations = pairs = 0
+
+    def counted() -> Iterator[str]:
+        nonlocal conversations, pairs
+        for example in examples:
+            conversations += _conversation(example)
+            pairs += _pair(example)
+            yield _text(example)
+
     with pyarrow.OSFile(str(path), "wb") as file, pyarrow.ipc.new_file(file, schema) as writer:
-        rest = iter(examples)
-        while batch := [_text(example) for example in islice(rest, BATCH)]:
-            writer.write_batch(pyarrow.record_batch([batch], schema))
+        texts = counted()
+        while batch := list(islice(texts, BATCH)):
+            counts = {"conversations": str(conversations), "pairs": str(pairs)}
+            writer.write_batch(pyarrow.record_batch([batch], schema), custom_metadata=counts)
 
 
 def read(path: Path) -> Sequence[Example]:
-    """The examples of a file that `write` wrote, mapped if they are many.
+    """The examples of a file that `write` wrote, in memory if they are few.
 
     Raises:
         OSError, ValueError: there is no such file, or it is damaged.
@@ -56,33 +66,43 @@ def read(path: Path) -> Sequence[Example]:
 
 def conversational(examples: Sequence[Example]) -> bool:
     """Whether the prompt of any of them is a conversation."""
-    if isinstance(examples, Spooled):
-        return examples.conversational()
-    return not all(isinstance(example.prompt, str) for example in examples)
+    return examples.conversations > 0 if isinstance(examples, Spooled) else any(map(_conversation, examples))
+
+
+def paired(examples: Sequence[Example]) -> bool:
+    """Whether each of them has a rejected answer beside the right one."""
+    return examples.pairs == len(examples) if isinstance(examples, Spooled) else all(map(_pair, examples))
 
 
 class Spooled(Sequence[Example]):
-    """The examples of a file, mapped into memory."""
+    """The examples of a file, read a batch at a time.
+
+    Attributes:
+        conversations: how many of them have a conversation for a prompt.
+        pairs: how many have a rejected answer.
+    """
 
     def __init__(self, path: Path) -> None:
         import pyarrow
 
-        table = pyarrow.ipc.open_file(pyarrow.memory_map(str(path))).read_all()
-        self._batches: list[pyarrow.Array] = table.column("example").chunks
-        self._length = len(table)
+        self._batches = pyarrow.ipc.open_file(pyarrow.OSFile(str(path)))
+        self._read: tuple[int, list[str]] = -1, []  # the batch that was asked for last
+        self._length = self.conversations = self.pairs = 0
+        if count := self._batches.num_record_batches:
+            last = self._batches.get_batch_with_custom_metadata(count - 1)
+            self._length = (count - 1) * BATCH + len(last.batch)
+            self.conversations, self.pairs = (int(last.custom_metadata[name]) for name in ("conversations", "pairs"))
 
-    def conversational(self) -> bool:
-        """Whether the prompt of any example is a conversation, without reading one of them in Python."""
-        from pyarrow import compute
-
-        return any(compute.any(compute.match_substring_regex(batch, CONVERSATION)).as_py() for batch in self._batches)
+    def _texts(self, batch: int) -> list[str]:
+        texts: list[str] = self._batches.get_batch(batch).column("example").to_pylist()
+        return texts
 
     def __len__(self) -> int:
         return self._length
 
     def __iter__(self) -> Iterator[Example]:
-        for batch in self._batches:
-            yield from map(_example, batch.to_pylist())
+        for number in range(self._batches.num_record_batches):
+            yield from map(_example, self._texts(number))
 
     @overload
     def __getitem__(self, index: int) -> Example: ...
@@ -93,8 +113,18 @@ class Spooled(Sequence[Example]):
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return tuple(self[i] for i in range(*index.indices(self._length)))
-        place = range(self._length)[index]
-        return _example(self._batches[place // BATCH][place % BATCH].as_py())
+        batch, place = divmod(range(self._length)[index], BATCH)
+        if batch != self._read[0]:
+            self._read = batch, self._texts(batch)
+        return _example(self._read[1][place])
+
+
+def _conversation(example: Example) -> bool:
+    return not isinstance(example.prompt, str)
+
+
+def _pair(example: Example) -> bool:
+    return bool(example.rejected)
 
 
 def _text(example: Example) -> str:

@@ -11,7 +11,7 @@ from bench.data.example import Example, TaskData
 from bench.data.leakage import leaks
 from bench.data.passages import passages
 from bench.data.rows import DataError
-from bench.data.spool import spool
+from bench.data.spool import paired, spool
 from bench.method import did_you_mean
 from bench.objective import OBJECTIVES
 
@@ -139,6 +139,6 @@ def unsuited(data: TaskData, kind: str, objective: str) -> str | None:
         return f"a classifier needs a task with fixed answers, and this one is of kind {data.kind}"
     if kind == "seq2seq" and data.kind == "text":
         return "a model with an encoder needs prompts, and plain text has none"
-    if OBJECTIVES[objective].preferences and not all(e.rejected for e in data.train):
+    if OBJECTIVES[objective].preferences and not paired(data.train):
         return "the task has no rejected answers to learn from"
     return None

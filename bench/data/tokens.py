@@ -1,6 +1,6 @@
 """From examples to batches: tokenise once, pad on the right, mark the tokens that carry loss."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,10 +109,8 @@ def labelled(rows: Any) -> float:
     """Mean number of tokens of a row that carry loss, for each of the rows that a pair is."""
     if "prompt_ids" in rows.column_names:
         return float((sizes(rows, "chosen_ids") + sizes(rows, "rejected_ids")).mean()) / 2
-    import pyarrow.compute as pc
-
-    labels = (chunk.flatten() for chunk in _column(rows, "labels").chunks)
-    return sum(pc.sum(pc.not_equal(part, IGNORED)).as_py() or 0 for part in labels) / len(rows)
+    labels = (part.flatten().to_numpy() for part in _parts(rows, "labels"))
+    return sum(int(np.count_nonzero(part != IGNORED)) for part in labels) / len(rows)
 
 
 def sizes(rows: Any, column: str) -> np.ndarray:
@@ -123,6 +121,28 @@ def sizes(rows: Any, column: str) -> np.ndarray:
 
     found: np.ndarray = pc.list_value_length(_column(rows, column)).to_numpy()
     return found
+
+
+def _parts(rows: Any, name: str) -> Iterator[Any]:
+    """A column, some rows at a time; read from the file that the rows are, or all pages of the mapping would stay."""
+    if not _whole_file(rows):
+        yield from _column(rows, name).chunks
+        return
+    import pyarrow
+
+    options = pyarrow.ipc.IpcReadOptions(included_fields=[rows.data.schema.get_field_index(name)])
+    with pyarrow.OSFile(rows.data.path) as file, pyarrow.ipc.open_stream(file, options=options) as batches:
+        for batch in batches:
+            yield batch.column(0)
+
+
+def _whole_file(rows: Any) -> bool:
+    """Whether a data set is all rows of one file as they lie there."""
+    from datasets.table import MemoryMappedTable
+
+    if rows._indices is not None or not isinstance(rows.data, MemoryMappedTable):
+        return False
+    return all(change == "replace_schema_metadata" for change, *_ in rows.data.replays)
 
 
 def _column(rows: Any, name: str) -> Any:

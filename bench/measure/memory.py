@@ -16,7 +16,7 @@ from typing import Protocol
 import torch
 
 from bench.measure.nvidia import Nvml
-from bench.measure.process import Resident, heap_reader, mapped_bytes, resident_bytes, tidy_heap
+from bench.measure.process import Resident, heap_reader, mapped_bytes, resident_bytes, tidy_heap, trim_heap
 from bench.records.schema import Phase
 
 GIB = 1 << 30
@@ -184,6 +184,7 @@ class _Glibc(_Sampled):
         self._mapped_before = self._mapped = mapped_bytes()
 
     def reset(self) -> None:
+        trim_heap()  # what the phase before has freed is not resident in this one
         self._mapped = mapped_bytes()
         super().reset()
 

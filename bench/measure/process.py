@@ -41,6 +41,11 @@ def heap_reader() -> Callable[[], int] | None:
 def tidy_heap() -> None:
     """Free what is unreachable and give free heap back to the system, where glibc offers it."""
     gc.collect()
+    trim_heap()
+
+
+def trim_heap() -> None:
+    """Give free heap back to the system, where glibc offers it."""
     libc = ctypes.CDLL(None)
     if hasattr(libc, "malloc_trim"):
         libc.malloc_trim(0)

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import Sampler
 
 TOGETHER = 50  # batches, whose rows are sorted
 PARTS = 2  # at least, each sorted by itself; else batches of few rows would be the same ones every time
 EPOCH_BITS = 16  # of the generator's seed: no epoch of one seed is one of another's
+SORTED = 1 << 16  # rows at once, which takes some ten bytes for each
 READ = 1000  # places that are handed out from one list
 
 
@@ -29,7 +29,9 @@ class Grouped(Sampler[int]):
     """
 
     def __init__(self, lengths: Sequence[int] | np.ndarray, batch_size: int, seed: int) -> None:
-        self._lengths = torch.tensor(lengths, dtype=torch.int32)
+        lengths = np.asarray(lengths)
+        self._longest = int(lengths.max(initial=0))
+        self._shorter = (self._longest - lengths).astype(np.min_scalar_type(self._longest))  # than the longest row
         self._batch_size, self._seed = batch_size, seed
         self.epoch = 0
 
@@ -38,31 +40,36 @@ class Grouped(Sampler[int]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return len(self._lengths)
+        return len(self._shorter)
 
     def __iter__(self) -> Iterator[int]:
-        for part in self.order().split(READ):  # not all at once: a million numbers of Python's take 40 MB
+        for part in np.array_split(self.order(), len(self) // READ + 1):  # all numbers of Python's at once take 40 MB
             yield from part.tolist()
 
-    def order(self) -> Tensor:
+    def order(self) -> np.ndarray:
         """The places in the order of this epoch, [rows]; the rows that fill no batch come last."""
         drawn = torch.Generator().manual_seed((self._seed << EPOCH_BITS) + self.epoch)
+        rows = torch.randperm(len(self), generator=drawn, dtype=torch.int32).numpy()
         size = self._batch_size
-        rows = torch.randperm(len(self), generator=drawn, dtype=torch.int32)
         count = len(self) // size
-        together = max(1, min(TOGETHER, count // PARTS))
-        for part in rows[: count * size].split(size * together):  # in place: a list may have millions of rows
-            part.copy_(part[self._lengths[part].argsort(descending=True, stable=True)])
-        batches = rows[: count * size].view(count, size)
-        chosen = torch.randperm(count, generator=drawn)
+        together = size * max(1, min(TOGETHER, count // PARTS))
+        sorted_ = count * size // together * together
+        self._sort(rows[:sorted_].reshape(-1, together))
+        self._sort(rows[sorted_ : count * size].reshape(1, -1))
+        batches = rows[: count * size].reshape(count, size)
+        chosen = torch.randperm(count, generator=drawn).numpy()
         if count and self.epoch == 0:  # what does not fit shall show at once
-            longest = int(self._lengths[batches[chosen, 0]].argmax())
+            longest = self._shorter[batches[chosen, 0]].argmin()
             chosen[[0, longest]] = chosen[[longest, 0]]
-        return torch.cat((batches[chosen].flatten(), rows[count * size :]))
+        batches[:] = batches[chosen]
+        return rows
 
-    def longest(self, micro_batch_size: int) -> list[int]:
-        """The longest row of every micro batch of this epoch, tokens."""
-        ordered = self._lengths[self.order()]
-        whole = len(ordered) // micro_batch_size * micro_batch_size
-        rest = ordered[whole:]
-        return ordered[:whole].view(-1, micro_batch_size).amax(1).tolist() + ([int(rest.max())] if len(rest) else [])
+    def _sort(self, parts: np.ndarray) -> None:
+        """Put the longest rows of every part first, in place; [parts, rows]."""
+        for some in np.array_split(parts, parts.size // SORTED + 1):
+            some[:] = np.take_along_axis(some, self._shorter[some].argsort(axis=1, kind="stable"), axis=1)
+
+    def longest(self, micro_batch_size: int) -> np.ndarray:
+        """The length of the longest row of every micro batch of this epoch, tokens."""
+        begins = np.arange(0, len(self), micro_batch_size)
+        return self._longest - np.minimum.reduceat(self._shorter[self.order()], begins).astype(np.int64)

@@ -23,6 +23,8 @@ ROOT = Path(__file__).parents[2]
 FEW, MANY, MOST = 1_000, 100_000, 1_000_000
 HELD_OUT, STEPS = 100, 3
 RECORDS = (10, 1_000, 10_000)
+COUNTS = (8, 11, 14)  # words of a row, the same ones in any order: the longest batch has no longer rows among more
+ANSWERS = (" a", " of")
 WORDS = ("reads", "a", "row", "of", "text", "and", "says", "which", "word", "belongs", "to", "the", "list", "seen")
 
 # What is timed runs in a process of its own, whose memory is the parent's of the run. A run that waits for its base
@@ -115,9 +117,10 @@ class Trainings:
     def _file(self, name: str, rows: int) -> Path:
         path, draw = self.folder / f"{name}.jsonl", random.Random(name)
         with path.open("w") as file:
-            for number in range(rows):
-                prompt = f"{name} {number}: {' '.join(draw.choices(WORDS, k=draw.randint(3, 12)))}"
-                file.write(json.dumps({"prompt": prompt, "completion": f" {draw.choice(WORDS)}"}) + "\n")
+            for _ in range(rows):
+                count = draw.choice(COUNTS)
+                prompt = f"Words: {' '.join(draw.sample(WORDS[:count], count))}"
+                file.write(json.dumps({"prompt": prompt, "completion": draw.choice(ANSWERS)}) + "\n")
         return path
 
 
@@ -140,7 +143,7 @@ def _compare(trainings: Trainings, rows: int, rounds: int) -> dict[str, Ratio]:
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("rows", [MANY, MOST])
 def test_a_run_takes_no_more_for_a_large_data_set(trainings: Trainings, hold: Hold, rows: int) -> None:
-    ratios = _compare(trainings, rows, rounds=3)
+    ratios = _compare(trainings, rows, rounds=5)
     limits = {"first_step_s": 1.25, "child_bytes": 1.1, "parent_bytes": 1.1, "train_bytes": 1.1, "read_bytes": 1.25}
     missed = []
     for name, limit in limits.items():

@@ -1,6 +1,7 @@
 """Many examples in a file are the same as in memory."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,21 @@ def test_whether_any_prompt_is_a_conversation(tmp_path: Path, place: int | None)
     spool.write(tmp_path / "file", examples)
     assert spool.conversational(spool.Spooled(tmp_path / "file")) is (place is not None)
     assert spool.conversational(examples) is (place is not None)
+
+
+@pytest.mark.parametrize("place", [None, 0, spool.BATCH + 3])
+def test_whether_all_have_a_rejected_answer(tmp_path: Path, place: int | None) -> None:
+    examples = [Example(str(number), "p", "right", "wrong") for number in range(spool.BATCH + 5)]
+    if place is not None:
+        examples[place] = replace(examples[place], rejected=None)
+    spool.write(tmp_path / "file", examples)
+    assert spool.paired(spool.Spooled(tmp_path / "file")) is (place is None)
+    assert spool.paired(examples) is (place is None)
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="tells which files are mapped")
+def test_a_file_that_is_read_is_not_mapped(tmp_path: Path) -> None:
+    spool.write(tmp_path / "file", EXAMPLES)
+    found = spool.Spooled(tmp_path / "file")
+    assert list(found) == list(EXAMPLES)
+    assert str(tmp_path) not in Path("/proc/self/smaps").read_text()

@@ -1,11 +1,14 @@
 """Tokens: where a prompt ends, what is cut, which tokens carry loss, and how rows become a batch."""
 
+from pathlib import Path
+
 import pytest
 import torch
+from datasets import Dataset
 from transformers import AutoTokenizer
 
 from bench.data.example import Example
-from bench.data.tokens import IGNORED, PadRight, Tokens, pad, preference_row, tokenise, training_row
+from bench.data.tokens import IGNORED, PadRight, Tokens, labelled, pad, preference_row, tokenise, training_row
 
 END = 0  # the tiny tokenizer's begin and end token
 
@@ -96,3 +99,39 @@ def test_rows_are_padded_on_the_right_without_attention_and_without_loss():
 
 def test_pad_fills_with_the_value():
     assert torch.equal(pad([[1, 2], [3]], 9), torch.tensor([[1, 2], [3, 9]]))
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Dataset:
+    """Rows that are a file, of which row i has i % 5 labelled tokens."""
+    rows = [{"input_ids": [1] * 50, "labels": [IGNORED] * (50 - i % 5) + [1] * (i % 5)} for i in range(20_000)]
+    Dataset.from_list(rows).save_to_disk(tmp_path / "rows")
+    [path] = (tmp_path / "rows").glob("*.arrow")
+    return Dataset.from_file(str(path))
+
+
+@pytest.mark.parametrize("change", ["none", "slice", "order", "column", "memory", "both"])
+def test_labelled_tokens_are_counted_in_any_rows(kept: Dataset, change: str):
+    changes = {
+        "none": lambda: kept,
+        "slice": lambda: kept.select(range(3, 8_001)),
+        "order": lambda: kept.select([7, 3, 19_999, 4]),
+        "column": lambda: kept.add_column("more", [0.5] * len(kept)),
+        "memory": lambda: Dataset.from_dict(kept[:100]),
+        "both": lambda: kept.select(range(10)).select([9, 1]),
+    }
+    rows = changes[change]()
+    assert labelled(rows) == sum(label != IGNORED for row in rows["labels"] for label in row) / len(rows)
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="tells which pages of a file are in memory")
+def test_a_count_leaves_no_pages_of_the_file_in_memory(kept: Dataset):
+    def pages() -> int:
+        maps = Path("/proc/self/smaps").read_text().split(kept.data.path)[1:]
+        return sum(int(part.split("Rss:")[1].split()[0]) for part in maps)
+
+    before = pages()
+    assert labelled(kept) == 2
+    assert pages() - before < 100  # KiB, of several thousand
+    assert sum(map(len, kept["labels"])) == 1_000_000
+    assert pages() - before > 1_000  # which shows that the pages are seen

@@ -50,9 +50,9 @@ def test_little_is_padding_and_the_lengths_come_in_no_order():
 
 def test_the_longest_of_micro_batches():
     sampler = Grouped([5, 1, 4, 2], 4, 0)
-    assert sampler.longest(4) == [5]
-    assert sampler.longest(2) == [5, 2]
-    assert sampler.longest(3) == [5, 1]
+    assert sampler.longest(4).tolist() == [5]
+    assert sampler.longest(2).tolist() == [5, 2]
+    assert sampler.longest(3).tolist() == [5, 1]
 
 
 @pytest.mark.parametrize("method", [Lora(), Dpo()], ids=lambda m: m.name)
