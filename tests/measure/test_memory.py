@@ -1,5 +1,6 @@
 """The memory meter against allocations of known size."""
 
+import ctypes
 import subprocess
 import sys
 import threading
@@ -175,3 +176,20 @@ def test_the_meter_works_in_a_fresh_process_before_torch_has_computed():
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert int(done.stdout) == pytest.approx(100 * MB, rel=0.05)
+
+
+@pytest.mark.skipif(process.heap_reader() is None, reason="only glibc keeps what was freed, and tells of it")
+def test_what_was_freed_before_a_phase_is_not_resident_in_it():
+    meter = MemoryMeter("cpu")
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, (ctypes.c_void_p,)
+    blocks = [libc.malloc(4096) for _ in range(20_000)]
+    for block in blocks:
+        ctypes.memset(block, 1, 4096)
+    for block in blocks[:-1]:  # the last one keeps the end of the heap where it is
+        libc.free(block)
+    before = process.resident_bytes()
+    with meter.phase("next") as phase:
+        pass
+    libc.free(blocks[-1])
+    assert before - phase.peak_resident_bytes > 60 << 20
