@@ -91,7 +91,7 @@ def workload(run: Run, rows: Dataset, micro_batch_size: int, reference: bool = T
     if run.train.packing:
         mean, most = lengths.mean(), np.sort(lengths)[-micro_batch_size:].mean()
     elif run.train.group_by_length:
-        mean = Grouped(lengths, run.train.batch_size, seed=0).longest(micro_batch_size).mean()
+        mean = float(Grouped(lengths, run.train.batch_size, seed=0).longest(micro_batch_size).mean())
     else:
         mean = mean_longest(lengths, micro_batch_size)
     return Workload(

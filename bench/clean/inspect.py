@@ -13,7 +13,7 @@ from bench.clean.rows import Read, Rows
 from bench.clean.tokens import TokenCounter
 from bench.config import Data
 from bench.data.example import Example
-from bench.data.leakage import Overlap
+from bench.data.leakage import Overlap, runs_of
 from bench.data.rows import DataError
 
 BATCH = 1000  # rows that are tokenised at once
@@ -107,7 +107,7 @@ def inspect(
         if rows.format == "classification":
             labels[item.examples[0].completion.strip()] += 1
         for overlap in overlaps.values():
-            overlap.add(item.examples[-1])
+            overlap.add_runs(runs_of(item.examples[-1]))
         if len(found.samples) < samples:
             found.samples.append(item.row.fields)
         waiting.append(item.text)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 Rows = Iterable[dict[str, Any]]
 PACKAGES = tuple(Path(__file__).parents[1] / name for name in ("config", "data"))
-WRITTEN = 10_000  # rows that are written together; their lengths are, too, and so all are seen in few pages
+TOGETHER = 1_000_000  # tokens that are written together, as are the lengths of their rows: so all lie in few pages
 
 
 def load(task: Task, settings: Data) -> tuple[TaskData, schema.Data, str]:
@@ -155,9 +155,14 @@ def _write_rows(path: Path, rows: Rows) -> None:
 
     rest = iter(rows)
     first = next(rest)
-    with ArrowWriter(path=str(path), features=_features(first), writer_batch_size=WRITTEN) as writer:
+    with ArrowWriter(path=str(path), features=_features(first), writer_batch_size=TOGETHER) as writer:
+        tokens = 0
         for row in chain([first], rest):
             writer.write(row)
+            tokens += sum(map(len, row.values()))
+            if tokens >= TOGETHER:
+                writer.write_examples_on_file()
+                tokens = 0
         writer.finalize()
 
 

@@ -58,7 +58,7 @@ def read(path: Path) -> Sequence[Example]:
     """The examples of a file that `write` wrote, in memory if they are few.
 
     Raises:
-        OSError, ValueError: there is no such file, or it is damaged.
+        OSError, ValueError, KeyError, TypeError: there is no such file, or its end is damaged.
     """
     found = Spooled(path)
     return tuple(found) if len(found) <= FEW else found
@@ -86,23 +86,19 @@ class Spooled(Sequence[Example]):
         import pyarrow
 
         self._batches = pyarrow.ipc.open_file(pyarrow.OSFile(str(path)))
-        self._read: tuple[int, list[str]] = -1, []  # the batch that was asked for last
+        self._last: tuple[int, Any] = -1, None  # the batch that was asked for last, with its number
         self._length = self.conversations = self.pairs = 0
         if count := self._batches.num_record_batches:
             last = self._batches.get_batch_with_custom_metadata(count - 1)
             self._length = (count - 1) * BATCH + len(last.batch)
             self.conversations, self.pairs = (int(last.custom_metadata[name]) for name in ("conversations", "pairs"))
 
-    def _texts(self, batch: int) -> list[str]:
-        texts: list[str] = self._batches.get_batch(batch).column("example").to_pylist()
-        return texts
-
     def __len__(self) -> int:
         return self._length
 
     def __iter__(self) -> Iterator[Example]:
         for number in range(self._batches.num_record_batches):
-            yield from map(_example, self._texts(number))
+            yield from map(_example, self._batches.get_batch(number).column("example").to_pylist())
 
     @overload
     def __getitem__(self, index: int) -> Example: ...
@@ -113,10 +109,11 @@ class Spooled(Sequence[Example]):
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return tuple(self[i] for i in range(*index.indices(self._length)))
-        batch, place = divmod(range(self._length)[index], BATCH)
-        if batch != self._read[0]:
-            self._read = batch, self._texts(batch)
-        return _example(self._read[1][place])
+        wanted, place = divmod(range(self._length)[index], BATCH)
+        number, batch = self._last
+        if number != wanted:
+            self._last = wanted, (batch := self._batches.get_batch(wanted))
+        return _example(batch.column("example")[place].as_py())
 
 
 def _conversation(example: Example) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -137,12 +138,13 @@ def _parts(rows: Any, name: str) -> Iterator[Any]:
 
 
 def _whole_file(rows: Any) -> bool:
-    """Whether a data set is all rows of one file as they lie there."""
+    """Whether a data set is all rows of one file as they lie there, and the file is still there."""
     from datasets.table import MemoryMappedTable
 
     if rows._indices is not None or not isinstance(rows.data, MemoryMappedTable):
         return False
-    return all(change == "replace_schema_metadata" for change, *_ in rows.data.replays)
+    unchanged = all(change == "replace_schema_metadata" for change, *_ in rows.data.replays)
+    return unchanged and Path(rows.data.path).exists()
 
 
 def _column(rows: Any, name: str) -> Any:

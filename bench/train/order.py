@@ -15,7 +15,7 @@ from torch.utils.data import Sampler
 TOGETHER = 50  # batches, whose rows are sorted
 PARTS = 2  # at least, each sorted by itself; else batches of few rows would be the same ones every time
 EPOCH_BITS = 16  # of the generator's seed: no epoch of one seed is one of another's
-SORTED = 1 << 16  # rows at once, which takes some ten bytes for each
+SORTED = 1 << 16  # rows at once, a part at least, which takes some twenty bytes for each
 READ = 1000  # places that are handed out from one list
 
 

@@ -1,7 +1,7 @@
 """Nothing gets slower, or larger, with the size of the data set or with the number of records.
 
 Data sets of one's own, in JSON lines, train the embedded model for a few steps, each in a process of its own. The first
-run of a data set reads, tokenises and keeps it, which takes a time for every row; those after it map what was kept.
+run of a data set reads, tokenises and keeps it, which takes a time for every row; those after it find what was kept.
 """
 
 import json
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 FEW, MANY, MOST = 1_000, 100_000, 1_000_000
 HELD_OUT, STEPS = 100, 3
 RECORDS = (10, 1_000, 10_000)
-COUNTS = (8, 11, 14)  # words of a row, the same ones in any order: the longest batch has no longer rows among more
+COUNTS = (8, 11, 14)  # words of a row, the same ones in any order: the longest batch is as long whatever the size
 ANSWERS = (" a", " of")
 WORDS = ("reads", "a", "row", "of", "text", "and", "says", "which", "word", "belongs", "to", "the", "list", "seen")
 

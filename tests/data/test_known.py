@@ -177,3 +177,15 @@ def test_two_processes_write_the_same(cache: Path) -> None:
     assert all(other == first for other in others)
     assert first == known.load(TASK, Data())
     assert not list(cache.glob("*.tmp"))
+
+
+@pytest.mark.parametrize("length", [1, 500])
+def test_rows_are_written_by_their_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int) -> None:
+    """Or long ones would take all the memory, and short ones lie in so many pieces that their lengths fill it."""
+    monkeypatch.setattr(known, "_folder", lambda: tmp_path)
+    monkeypatch.setattr(known, "TOGETHER", 10_000)
+    found = known.dataset("key", "", lambda: ({"input_ids": [7] * length} for _ in range(30_001)))
+    assert len(found) == 30_001
+    pieces = [len(chunk) * length for chunk in found.data.column("input_ids").chunks]
+    assert set(pieces[:-1]) == {10_000}
+    assert 0 < pieces[-1] <= 10_000

@@ -1,7 +1,7 @@
 """Which training examples contain what another split asks."""
 
 from bench.data.example import Example, Message
-from bench.data.leakage import leaked, runs
+from bench.data.leakage import Overlap, leaked, runs
 
 WORDS = [f"word{i}" for i in range(200)]
 
@@ -56,3 +56,11 @@ def test_the_runs_of_a_text():
     assert len(list(runs(text(0, 20)))) == 8
     assert len(list(runs("short"))) == 1
     assert len(list(runs(""))) == 1
+
+
+def test_examples_that_share_the_same_are_named_each():
+    found = Overlap([example(text(0, 30))])
+    for number, words in enumerate((text(5, 13), text(40, 20), text(5, 13), text(0, 20))):
+        found.add(Example(str(number), words, ""))
+    assert sorted(found.names()) == ["0", "2", "3"]
+    assert found.count() == 3

@@ -4,9 +4,10 @@ import itertools
 import random
 
 import pytest
+import torch
 
 from bench.data.tokens import PadRight
-from bench.train.order import Grouped
+from bench.train.order import EPOCH_BITS, PARTS, TOGETHER, Grouped
 from methods.dpo import Dpo
 from methods.lora import Lora
 
@@ -32,6 +33,33 @@ def test_the_seed_and_the_epoch_decide_and_nothing_else():
     assert not found[0] & found[1]
     assert not found[0] & found[2]
     assert not found[1] & found[2]
+
+
+def plainly(lengths: list[int], size: int, seed: int, epoch: int) -> list[int]:
+    """The same order by lists of Python's, one row after the other."""
+    drawn = torch.Generator().manual_seed((seed << EPOCH_BITS) + epoch)
+    rows = torch.randperm(len(lengths), generator=drawn).tolist()
+    count = len(lengths) // size
+    together = size * max(1, min(TOGETHER, count // PARTS))
+    parts = (rows[begin : min(begin + together, count * size)] for begin in range(0, count * size, together))
+    ordered = [row for part in parts for row in sorted(part, key=lambda row: -lengths[row])]
+    whole = [ordered[begin : begin + size] for begin in range(0, count * size, size)]
+    chosen = torch.randperm(count, generator=drawn).tolist()
+    if count and epoch == 0:
+        longest = max(range(count), key=lambda place: lengths[whole[chosen[place]][0]])
+        chosen[0], chosen[longest] = chosen[longest], chosen[0]
+    return [row for batch in chosen for row in whole[batch]] + rows[count * size :]
+
+
+@pytest.mark.parametrize("size", [1, 3, 16, 400, 2_000])
+@pytest.mark.parametrize("count", [1, 2, 17, 1_003, 70_001])
+@pytest.mark.parametrize("epoch", [0, 2])
+def test_the_order_is_that_of_plain_lists(count: int, size: int, epoch: int):
+    for most in (1, 200, 60_000, 80_000):  # lengths of 8, 16 and 32 bits
+        lengths = [(place * place * 37) % most + 1 for place in range(count)]
+        sampler = Grouped(lengths, size, seed=3)
+        sampler.set_epoch(epoch)
+        assert list(sampler) == plainly(lengths, size, 3, epoch)
 
 
 def test_batches_of_few_rows_are_drawn_too():
