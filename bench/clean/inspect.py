@@ -106,8 +106,9 @@ def inspect(
         _look(item, found, exact, nearly, kinds)
         if rows.format == "classification":
             labels[item.examples[0].completion.strip()] += 1
+        runs = set(runs_of(item.examples[-1])) if overlaps else set()
         for overlap in overlaps.values():
-            overlap.add_runs(runs_of(item.examples[-1]))
+            overlap.add_runs(runs)
         if len(found.samples) < samples:
             found.samples.append(item.row.fields)
         waiting.append(item.text)

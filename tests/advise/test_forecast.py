@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from datasets import Dataset
 
+from bench import forecast as module
 from bench.advise import cards, tracer
 from bench.advise.memory import CPU_ABOVE, CPU_BELOW
 from bench.advise.predict import predict, prediction
@@ -70,6 +71,18 @@ def test_the_batches_of_rows() -> None:
     assert workload(ANY, ROWS, 2) == Workload(rows=2, mean_tokens=18, longest_tokens=20, labelled=4 / 17.5, padded=True)
     assert workload(ANY, ROWS, 1) == Workload(rows=1, mean_tokens=15, longest_tokens=20, labelled=4 / 15, padded=False)
     assert not workload(ANY, ROWS.select([0, 0]), 2).padded
+
+
+@pytest.mark.parametrize("train", [Train(group_by_length=True), Train(group_by_length=False), Train(packing=True)])
+def test_rows_that_were_drawn_stand_for_many(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = [10, 20, 30, 40] * 1_000 + [99]
+    rows = Dataset.from_list([{"input_ids": [1] * n, "labels": [1] * n} for n in lengths])
+    run = Run(get("lora")(), train=train)
+    of_all = workload(run, rows, 4)
+    monkeypatch.setattr(module, "DRAWN", 1_000)
+    found = workload(run, rows, 4)
+    assert found.mean_tokens == pytest.approx(of_all.mean_tokens, abs=1)
+    assert found.longest_tokens == of_all.longest_tokens > 40
 
 
 def test_a_pair_is_as_long_as_its_longer_row() -> None:

@@ -83,7 +83,8 @@ def test_what_cannot_be_checked_is_said(words: list[str], message: str, capsys: 
 
 def _pytest(cwd: Path, *options: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    command = [sys.executable, "-m", "pytest", "-p", "bench.pytest_plugin", "-p", "no:cacheprovider", *options]
+    alone = ["-c", os.devnull, "--rootdir", str(cwd), "-p", "no:cacheprovider"]  # no settings of a folder above
+    command = [sys.executable, "-m", "pytest", "-p", "bench.pytest_plugin", *alone, *options]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
 
 
