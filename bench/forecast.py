@@ -22,9 +22,9 @@ from bench.records.schema import Environment, PredictedBytes, Prediction
 from bench.trace.serve import fork
 from bench.train import loop, ranks
 from bench.train.meter import Send
-from bench.train.order import Grouped
+from bench.train.order import PARTS, TOGETHER, Grouped
 
-DRAWN = 1 << 16  # rows that stand for all where there are more
+DRAWN = 1 << 16  # rows that stand for all where there are more, or some hundred batches
 
 
 def be_ready() -> None:
@@ -86,11 +86,13 @@ def workload(run: Run, rows: Dataset, micro_batch_size: int, reference: bool = T
     """The batches that the run makes of these rows, `micro_batch_size` at once.
 
     They are drawn as by the seed 0 for every seed, which changes next to nothing, so that the runs of a sweep that
-    differ in their seeds have one trace. Of more than `DRAWN` rows the mean is that of so many.
+    differ in their seeds have one trace. Of more than `DRAWN` rows the mean is that of so many, and that of labels of
+    fewer; the longest row is that of all.
     """
     lengths = widths(rows)
     most = lengths.max()
-    some = lengths if len(lengths) <= DRAWN else np.random.default_rng(0).choice(lengths, DRAWN)
+    enough = max(DRAWN, PARTS * TOGETHER * run.train.batch_size)
+    some = lengths if len(lengths) <= enough else np.random.default_rng(0).choice(lengths, enough)
     if run.train.packing:
         mean, most = some.mean(), np.sort(lengths)[-micro_batch_size:].mean()
     elif run.train.group_by_length:

@@ -106,7 +106,7 @@ def inspect(
         _look(item, found, exact, nearly, kinds)
         if rows.format == "classification":
             labels[item.examples[0].completion.strip()] += 1
-        runs = set(runs_of(item.examples[-1])) if overlaps else set()
+        runs = list(runs_of(item.examples[-1])) if overlaps else []
         for overlap in overlaps.values():
             overlap.add_runs(runs)
         if len(found.samples) < samples:

@@ -117,7 +117,8 @@ def labelled(rows: Any) -> float:
     column, count = _column(rows, "labels"), len(rows)
     runs = [column]
     if count > COUNTED:
-        runs = [column.slice(int(begin), RUN) for begin in np.linspace(0, count - RUN, COUNTED // RUN)]
+        share = count / (COUNTED // RUN)  # of the rows, in the middle of which a run lies
+        runs = [column.slice(int((number + 0.5) * share) - RUN // 2, RUN) for number in range(COUNTED // RUN)]
     labels = [part.flatten().to_numpy() for run in runs for part in run.chunks]
     return sum(int(np.count_nonzero(part != IGNORED)) for part in labels) / min(count, COUNTED)
 

@@ -75,14 +75,17 @@ def test_the_batches_of_rows() -> None:
 
 @pytest.mark.parametrize("train", [Train(group_by_length=True), Train(group_by_length=False), Train(packing=True)])
 def test_rows_that_were_drawn_stand_for_many(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    lengths = [10, 20, 30, 40] * 1_000 + [99]
-    rows = Dataset.from_list([{"input_ids": [1] * n, "labels": [1] * n} for n in lengths])
-    run = Run(get("lora")(), train=train)
-    of_all = workload(run, rows, 4)
+    lengths = [*sorted([10, 20, 30, 40] * 1_000), 99]
+    rows = Dataset.from_list([{"input_ids": [1] * n, "labels": [-100] * (n - 9) + [1] * 9} for n in lengths])
+    run = Run(get("lora")(), train=replace(train, batch_size=8))
+    large = replace(run, train=replace(train, batch_size=2_000))
+    of_all, of_all_in_large_batches = workload(run, rows, 4), workload(large, rows, 4)
     monkeypatch.setattr(module, "DRAWN", 1_000)
     found = workload(run, rows, 4)
     assert found.mean_tokens == pytest.approx(of_all.mean_tokens, abs=1)
+    assert found.labelled == pytest.approx(of_all.labelled, rel=0.03)
     assert found.longest_tokens == of_all.longest_tokens > 40
+    assert workload(large, rows, 4) == of_all_in_large_batches  # too few batches for a part of them to be like all
 
 
 def test_a_pair_is_as_long_as_its_longer_row() -> None:

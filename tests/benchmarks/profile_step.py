@@ -25,8 +25,12 @@ def main(method: str = "lora") -> None:
         calls[event.key] += event.count
     total = sum(seconds.values())
     print(f"{method}: {total * 1e3:.0f} ms a step in torch, {sum(pace.tokens) / STEPS:,.0f} tokens")
-    for key in sorted(seconds, key=seconds.__getitem__, reverse=True)[:LINES]:
-        print(f"{key:50} {seconds[key] * 1e3:8.1f} ms {seconds[key] / total:6.1%} {calls[key] // STEPS:6}x")
+    largest = sorted(seconds, key=seconds.__getitem__, reverse=True)[:LINES]
+    width = max(map(len, largest))
+    for key in largest:
+        print(f"{key:{width}} {seconds[key] * 1e3:7.1f} ms {seconds[key] / total:6.1%} {calls[key] // STEPS:6}x")
+    rest = total - sum(seconds[key] for key in largest)
+    print(f"{'the rest':{width}} {rest * 1e3:7.1f} ms {rest / total:6.1%}")
 
 
 if __name__ == "__main__":

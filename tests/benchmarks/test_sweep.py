@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from itertools import count
 from multiprocessing import forkserver
 from pathlib import Path
@@ -22,14 +23,15 @@ from bench.launch.view import View
 from bench.method import get
 from bench.records.schema import Status
 from bench.records.store import load
+from tests.benchmarks.command import ROOT, environment
 from tests.benchmarks.conftest import Hold
-from tests.benchmarks.jobs import SEVEN
 from tests.benchmarks.ratio import Ratio, compared
+from tests.benchmarks.synthetic import make_store
 
 pytestmark = pytest.mark.benchmark
-ROOT = Path(__file__).parents[2]
 MEASURED = ("train", "evaluate")
 FEW, MANY = 5, 60
+RECORDS = 1_000
 
 
 def swept(folder: Path, *overrides: str) -> tuple[float, Counter[str]]:
@@ -39,11 +41,9 @@ def swept(folder: Path, *overrides: str) -> tuple[float, Counter[str]]:
         folder: takes the results, and a cache.
         overrides: of the sweep.
     """
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "TUNEBENCH_CACHE": str(folder / "cache")}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [sys.executable, "-m", "bench", "sweep", f"results={folder / 'results'}", *overrides]
     began = time.perf_counter()
-    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
+    done = subprocess.run(command, env=environment(folder), cwd=folder, capture_output=True, text=True)
     seconds = time.perf_counter() - began
     assert done.returncode == 0, done.stderr
     records, damaged = load([folder / "results" / "runs"])
@@ -64,43 +64,48 @@ def report(seconds: float, phases: Counter[str]) -> None:
 
 
 @pytest.mark.timeout(3600)
-def test_seven_methods_and_three_seeds(tmp_path: Path, hold: Hold) -> None:
-    """A sweep for each method, all with one cache and one folder of results; each pays for its own start."""
-    pairs, before, all_seconds = [], Counter[str](), 0.0
-    for method in SEVEN:
-        seconds, phases = swept(tmp_path, f"method={method}", "seed=range(3)")
-        pairs.append((seconds, sum((phases - before)[name] for name in MEASURED)))
-        before, all_seconds = phases, all_seconds + seconds
-    report(all_seconds, before)
-    hold("sweep of seven methods and three seeds / train and evaluate", Ratio.of(pairs), at_most=1.15)
-
-
-@pytest.mark.timeout(1200)
-def test_a_short_sweep(tmp_path: Path, hold: Hold) -> None:
-    """One command, two methods and two seeds, as long as by default."""
-    seconds, phases = swept(tmp_path, "method=lora,prompt", "seed=0,1")
+@pytest.mark.parametrize(
+    ("title", "overrides"),
+    [("sweep of seven methods", ()), ("sweep of seven methods and three seeds", ("experiment=seeds",))],
+    ids=["default", "seeds"],
+)
+def test_a_sweep(tmp_path: Path, hold: Hold, title: str, overrides: tuple[str, ...]) -> None:
+    seconds, phases = swept(tmp_path, *overrides)
     report(seconds, phases)
     ratio = Ratio.of([(seconds, sum(phases[name] for name in MEASURED))])
-    hold("short sweep / train and evaluate", ratio, at_most=1.15)
+    hold(f"{title} / train and evaluate", ratio, at_most=1.15)
 
 
-def test_the_time_of_a_run_does_not_grow_with_the_sweep(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hold: Hold
-) -> None:
-    """The launcher's seconds for a run that does nothing, in a sweep of many beside one of few."""
-    monkeypatch.syspath_prepend(ROOT / "tests" / "launch")
-    numbers = count()
+class Launcher:
+    """Launches runs that do nothing, each time into another folder of results."""
 
-    def sweep(size: int) -> float:
-        results = str(tmp_path / str(next(numbers)))
-        runs = [Run(get("lora")(), seed=seed, results=results) for seed in range(size)]
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._numbers = folder, count()
+
+    def each(self, size: int, records: int = 0) -> float:
+        """Seconds for each run of a sweep of `size` and a base, where so many records are."""
+        results = self._folder / str(next(self._numbers))
+        make_store(results / "runs", records)
+        os.sync()  # else it is done while runs are timed
+        runs = [Run(get("lora")(), seed=seed, results=str(results)) for seed in range(size)]
         began = time.perf_counter()
         found = launch(runs, View(io.StringIO()), worker="fake_workers:ok", preload="fake_workers")
-        assert [record.status for record in found] == [Status.OK] * (size + 1)  # the base too
+        assert [record.status for record in found] == [Status.OK] * (size + 1)
         return (time.perf_counter() - began) / (size + 1)
 
-    try:
-        ratio = compared(lambda: sweep(MANY), lambda: sweep(FEW), rounds=3)
-    finally:
-        forkserver._forkserver._stop()
+
+@pytest.fixture
+def launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Launcher]:
+    monkeypatch.syspath_prepend(ROOT / "tests" / "launch")
+    yield Launcher(tmp_path)
+    forkserver._forkserver._stop()
+
+
+def test_the_time_of_a_run_does_not_grow_with_the_sweep(launcher: Launcher, hold: Hold) -> None:
+    ratio = compared(lambda: launcher.each(MANY), lambda: launcher.each(FEW), rounds=3)
     hold(f"launching each of {MANY} runs / each of {FEW}", ratio, at_most=1.1)
+
+
+def test_the_time_of_a_run_does_not_grow_with_the_records(launcher: Launcher, hold: Hold) -> None:
+    ratio = compared(lambda: launcher.each(FEW, RECORDS), lambda: launcher.each(FEW))
+    hold(f"launching a run where {RECORDS:,} records are / where none is", ratio, at_most=1.1)

@@ -4,7 +4,6 @@ The stores are synthetic, with records as large as real ones. The first table re
 measured are those after it: the same one again, and others, whole ones and parts, which are made from the cache.
 """
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +12,10 @@ from typing import NamedTuple
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from tests.benchmarks.command import ROOT, environment
 from tests.benchmarks.synthetic import make_store
 
 pytestmark = pytest.mark.benchmark
-ROOT = Path(__file__).parents[2]
 MEDIUM, LARGE = 10_000, 100_000
 MEDIUM_S, LARGE_S = 2.0, 10.0
 
@@ -37,9 +36,7 @@ class Store(NamedTuple):
 
 def _store(runs: int, folder: Path) -> Store:
     make_store(folder / "runs", runs)
-    environment = {**os.environ, "TUNEBENCH_CACHE": str(folder / "cache")}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed command is not compiled at every start
-    made = Store(folder / "runs", environment)
+    made = Store(folder / "runs", environment(folder))
     made.table("--by", "model")  # the first time, with another question than any that is measured
     return made
 

@@ -1,7 +1,6 @@
 """How long advice takes, from the start of the command and with no trace kept: what is typed is what runs."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -11,8 +10,9 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from tests.benchmarks.command import environment
+
 pytestmark = pytest.mark.benchmark
-ROOT = Path(__file__).parents[2]
 ONE_S, ALL_S, ROUNDS = 5.0, 60.0, 11
 ONE = ("--model", "llama-2-7b", "--method", "lora", "--batch", "1")
 ALL = ("--model", "llama-3.1-8b", "--task", "classification", "--examples", "20000", "--seq", "2048", "--hours", "8")
@@ -21,10 +21,8 @@ ALL = ("--model", "llama-3.1-8b", "--task", "classification", "--examples", "200
 def advised(arguments: tuple[str, ...], folder: Path) -> dict[str, Any]:
     """The answer for a card of 24 GB, without records."""
     shutil.rmtree(folder / "cache" / "traces", ignore_errors=True)
-    environment = {**os.environ, "TUNEBENCH_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [sys.executable, "-m", "bench", "advise", "--gpu", "rtx-4090", "--json", *arguments]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True)
     assert done.returncode in (0, 1), done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found

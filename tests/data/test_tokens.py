@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 import torch
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 from transformers import AutoTokenizer
 
 from bench.data.example import Example
-from bench.data.tokens import IGNORED, PadRight, Tokens, labelled, pad, preference_row, tokenise, training_row
+from bench.data.tokens import COUNTED, IGNORED, PadRight, Tokens, labelled, pad, preference_row, tokenise, training_row
 
 END = 0  # the tiny tokenizer's begin and end token
 
@@ -114,7 +115,17 @@ def test_labelled_tokens_are_counted(rows: Dataset, places: Sequence[int]):
     assert labelled(part.select([2, 0])) == (places[2] % 5 + places[0] % 5) / 2
 
 
-def test_labelled_tokens_of_many_rows_are_those_of_rows_from_everywhere(rows: Dataset):
-    assert labelled(rows) == pytest.approx(2, rel=0.01)
-    halves = Dataset.from_list([{"labels": [1] if i < 10_000 else [IGNORED]} for i in range(20_000)])
-    assert labelled(halves) == 0.5
+@pytest.mark.parametrize("count", [COUNTED, COUNTED + 1])
+def test_labelled_tokens_are_those_of_all_rows_or_of_rows_from_everywhere(count: int):
+    rows = Dataset.from_list([{"labels": [1] * (i // 1000)} for i in range(count)])
+    assert labelled(rows) == pytest.approx(np.mean(np.arange(count) // 1000), rel=0 if count == COUNTED else 0.01)
+
+
+@pytest.mark.parametrize("order", ["sorted", "shuffled"])
+def test_labelled_tokens_of_many_rows_in_any_order_and_in_any_pieces(order: str):
+    counts = np.random.default_rng(0).exponential(20, 50_000).astype(int)  # few of the longest hold many of the labels
+    if order == "sorted":
+        counts.sort()
+    whole = Dataset.from_list([{"labels": [IGNORED] + [1] * int(n)} for n in counts])
+    pieces = concatenate_datasets([whole.select(range(0, 3_333)), whole.select(range(3_333, len(whole)))])
+    assert labelled(whole) == labelled(pieces) == pytest.approx(counts.mean(), rel=0.05)

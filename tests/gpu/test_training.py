@@ -12,7 +12,7 @@ from tests.gpu.training import Cell, Figures, cells, measure, model, table
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(7200)]
 SHAPES = ((1, 512), (4, 1024), (4, 2048), (2, 4096))
-MFU, MEMORY = 0.45, 0.6  # of LoRA on the 8B shape; peak memory by that of peft-style
+MFU, MEMORY = 0.45, 0.6  # of LoRA, on either shape; peak memory by that of peft-style
 
 
 @pytest.fixture(scope="module", params=["llama-3.2-3b", "llama-3.1-8b"])
@@ -31,4 +31,7 @@ def test_lora_uses_the_gpu_and_little_memory(measured: dict[Cell, Figures], gpu:
     assert not found.failed
     assert found.flops_per_s / card.half_flops >= MFU
     theirs = measured[Cell("lora", "peft-style", 4, 2048)]
-    assert theirs.failed or found.peak_bytes <= MEMORY * theirs.peak_bytes
+    if theirs.failed:
+        assert "OutOfMemoryError" in theirs.failed
+    else:
+        assert found.peak_bytes <= MEMORY * theirs.peak_bytes
