@@ -24,7 +24,7 @@ from bench.train import loop, ranks
 from bench.train.meter import Send
 from bench.train.order import PARTS, TOGETHER, Grouped
 
-DRAWN = 1 << 16  # rows that stand for all where there are more, or some hundred batches
+DRAWN = 1 << 16  # rows that stand for all where there are more, a hundred batches at least
 
 
 def be_ready() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.benchmarks.command import environment
 from tests.benchmarks.conftest import Hold
-from tests.benchmarks.ratio import compared
+from tests.benchmarks.ratio import Ratio, compared
 from tests.benchmarks.synthetic import make_store
 
 pytestmark = pytest.mark.benchmark
@@ -56,6 +56,7 @@ def test_help_of_what_hydra_configures(tmp_path: Path, hold: Hold) -> None:
         lambda: call(tmp_path, "-m", "bench", "run", "--help"), lambda: call(tmp_path, "bare.py", "--help")
     )
     hold("start: run --help / of a bare Hydra application", ratio, at_most=1.25)
+    hold(f"start: run --help / {HELP_S} s", Ratio.of([(seconds(tmp_path, "run", "--help"), HELP_S)]), at_most=1)
 
 
 @pytest.mark.regression

@@ -1,6 +1,7 @@
 """Tokens: where a prompt ends, what is cut, which tokens carry loss, and how rows become a batch."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -119,6 +120,23 @@ def test_labelled_tokens_are_counted(rows: Dataset, places: Sequence[int]):
 def test_labelled_tokens_are_those_of_all_rows_or_of_rows_from_everywhere(count: int):
     rows = Dataset.from_list([{"labels": [1] * (i // 1000)} for i in range(count)])
     assert labelled(rows) == pytest.approx(np.mean(np.arange(count) // 1000), rel=0 if count == COUNTED else 0.01)
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="tells which pages of a file are in memory")
+def test_a_count_leaves_few_pages_of_a_large_file_in_memory(tmp_path: Path):
+    def pages() -> int:
+        maps = Path("/proc/self/smaps").read_text().split(kept.data.path)[1:]
+        return sum(int(part.split("Rss:")[1].split()[0]) for part in maps)
+
+    labels = np.ones((200_000, 50), dtype=np.int32)
+    Dataset.from_dict({"labels": labels}).save_to_disk(tmp_path / "rows")
+    [path] = (tmp_path / "rows").glob("*.arrow")
+    kept = Dataset.from_file(str(path))
+    before = pages()
+    assert labelled(kept) == 50
+    assert pages() - before < 5_000  # KiB, of what all of them take
+    assert sum(map(len, kept["labels"])) == 10_000_000
+    assert pages() - before > 20_000  # which shows that the pages are seen
 
 
 @pytest.mark.parametrize("order", ["sorted", "shuffled"])
